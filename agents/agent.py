@@ -1,0 +1,181 @@
+"""What an agent is: a function from a context to a discovery, with declared types.
+
+    @agent("explore", publishes=[Passage])
+    async def explore(context: Context) -> Discovery: ...
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, JsonValue
+
+from protocol.artifacts import Artifact, ArtifactRegistry
+from protocol.errors import InvalidAgent
+from protocol.ids import TOKEN_PATTERN
+from protocol.messages import FollowUp, Id, Usage
+
+Payload_co = TypeVar("Payload_co", bound=BaseModel, covariant=True)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An artifact to post, where its payload alone does not say enough.
+
+    `key` makes its id independent of the order of posting; `text` is what full-text queries find it by.
+    """
+
+    payload: BaseModel
+    key: str | None = None
+    tags: tuple[str, ...] = ()
+    visibility: tuple[Id, ...] = ()
+    parents: tuple[Id, ...] = ()
+    correlation: Id | None = None
+    text: str = ""
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a visit of a direction brought. `reward` in [0, 1]: what the frontier learns from."""
+
+    artifacts: Sequence[BaseModel | Posting] = ()
+    reward: float = 0.0
+    follow_ups: Sequence[FollowUp] = ()
+    exhausted: bool = False
+    """Nothing more is to be found in this direction."""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Payload_co]):
+    """An artifact together with its typed payload."""
+
+    artifact: Artifact
+    payload: Payload_co
+
+    @property
+    def id(self) -> str:
+        return self.artifact.id
+
+
+class View(Protocol):
+    """The board as one agent may see it: bounded, paged, newest first."""
+
+    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:
+        """Artifacts by id; those that are absent or hidden from this agent are left out."""
+        ...
+
+    async def query(
+        self,
+        *,
+        type: type[BaseModel] | str | None = None,  # noqa: A002
+        tag: str | None = None,
+        producer: str | None = None,
+        correlation: str | None = None,
+        text: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 50,
+        cursor: int | None = None,
+    ) -> tuple[Sequence[Artifact], int | None]:
+        """One page and the cursor of the next (None at the end)."""
+        ...
+
+    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:
+        """Every artifact of a type, newest first, up to `limit`, with its body fetched and typed."""
+        ...
+
+
+class Context(Protocol):
+    """What an agent knows of its task, and what it may do besides returning a discovery."""
+
+    run: str
+    task: str
+    attempt: int
+    visit: int
+    """Number of this visit of the direction, from 1."""
+    agent: str
+    direction: str
+    goal: str
+    topic: str
+    inputs: Sequence[Artifact]
+    settings: Mapping[str, JsonValue]
+    deadline_ms: int | None
+    board: View
+
+    def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
+        """The typed payload of an artifact. :raises UnknownArtifactType:, pydantic.ValidationError."""
+        ...
+
+    async def step(
+        self, path: str, request: JsonValue, call: Callable[[], Awaitable[JsonValue]], *, usage: Usage | None = None
+    ) -> JsonValue:
+        """A pure or model step of the journal: recorded once, replayed on a later attempt.
+
+        The value must be JSON. A step with the same path and request is told from the next by its occurrence.
+        :raises StepDiverged: never in this version: another request is another step.
+        """
+        ...
+
+    def progress(self) -> None:
+        """Says that the task moves; a task without progress is reported to the operator."""
+        ...
+
+
+class AgentFailure(Exception):  # noqa: N818
+    """Raised by an agent to say how it failed. Anything else that it raises is a bug (dead-lettered)."""
+
+    def __init__(self, kind: Literal["user", "capacity", "transient", "bug"], message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+AgentFunction = Callable[[Context], Awaitable[Discovery]] | Callable[[Context], Discovery]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A declared agent. `runs_in`: `loop` for async functions, `thread` for blocking ones, `process`
+    for those that keep the interpreter busy (module-level functions of a picklable context).
+    """
+
+    name: str
+    function: AgentFunction
+    consumes: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    runs_in: Literal["loop", "thread", "process"] = "loop"
+    timeout: timedelta | None = None
+
+
+def agent(
+    name: str,
+    *,
+    consumes: Sequence[type[BaseModel]] = (),
+    publishes: Sequence[type[BaseModel]] = (),
+    runs_in: Literal["loop", "thread", "process"] = "loop",
+    timeout: timedelta | None = None,
+) -> Callable[[AgentFunction], Agent]:
+    """Declares a function an agent.
+
+    :raises InvalidAgent: for a name that cannot be a subject's token.
+    :raises UnknownArtifactType: for a payload model that was not registered with `@artifact`.
+    """
+    if not TOKEN_PATTERN.fullmatch(name):
+        raise InvalidAgent(name, "a name is 1 to 64 letters, digits, hyphens and underscores")
+    registry = ArtifactRegistry.shared
+
+    def declare(function: AgentFunction) -> Agent:
+        return Agent(
+            name,
+            function,
+            tuple(registry.name_of(model)[0] for model in consumes),
+            tuple(registry.name_of(model)[0] for model in publishes),
+            runs_in,
+            timeout,
+        )
+
+    return declare

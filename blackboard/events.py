@@ -1,0 +1,210 @@
+"""What can happen to a run. Events record every choice made, so that replaying them needs no policy.
+
+Rewards are integer micro-units, so that sums are exact in any order.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue
+
+from blackboard.spec import RunSpec
+from protocol.artifacts import Artifact
+from protocol.messages import Failure, Id, Record, Step, Usage
+
+MICRO = 1_000_000
+
+
+class Term(Record):
+    """How one direction stood when a choice was made. Rewards and indexes are floats for people."""
+
+    direction: Id
+    index: float
+    mean: float
+    visits: int
+    in_flight: int
+    bonus: float = 0.0
+    prior: float | None = None
+    restarts: int = 0
+
+
+class Choice(Record):
+    """Why a direction was chosen: its terms, and up to three runners-up with theirs."""
+
+    policy: str
+    chosen: Term
+    runners_up: tuple[Term, ...] = ()
+    open_directions: int = 0
+
+
+class Event(Record):
+    """Base of all events. `at_ms` is the leader's wall clock."""
+
+    kind: ClassVar[str]
+    at_ms: int
+
+
+class RunCreated(Event):
+    kind = "run_created"
+    spec: RunSpec
+
+
+class LeaderChanged(Event):
+    """A coordinator took the lead. `lost_events` > 0: the store had come back older (a rollback incident)."""
+
+    kind = "leader_changed"
+    coordinator: Id
+    lost_events: int = 0
+
+
+class DirectionOpened(Event):
+    kind = "direction_opened"
+    direction: Id
+    agent: Id
+    topic: str = ""
+    inputs: tuple[Id, ...] = ()
+    parent: Id | None = None
+    task: Id | None = None
+    """The task that proposed it; None for a root."""
+    prior_micro: int | None = None
+    max_visits: int | None = None
+
+
+class DirectionProposedAgain(Event):
+    """A follow-up that is a direction already: the further parent is recorded."""
+
+    kind = "direction_proposed_again"
+    direction: Id
+    parent: Id
+    task: Id
+
+
+class FollowUpRefused(Event):
+    """A follow-up that cannot become a direction, with the reason."""
+
+    kind = "follow_up_refused"
+    task: Id
+    agent: Id
+    topic: str
+    reason: str
+
+
+class DirectionRetired(Event):
+    kind = "direction_retired"
+    direction: Id
+    reason: str
+
+
+class TaskDispatched(Event):
+    """A new visit of a direction (attempt 1), or a queued task again. The token is the fence."""
+
+    kind = "task_dispatched"
+    task: Id
+    direction: Id
+    agent: Id
+    visit: int
+    attempt: int
+    token: Id
+    choice: Choice | None = None
+
+
+class TaskClaimed(Event):
+    kind = "task_claimed"
+    task: Id
+    token: Id
+    worker: Id
+    incarnation: Id
+    grant: int
+
+
+class TaskRequeued(Event):
+    """A dispatch that came to nothing; the task waits for the next, ahead of new work."""
+
+    kind = "task_requeued"
+    task: Id
+    token: Id
+    reason: str
+    uses_attempt: bool = True
+    not_before_ms: int = 0
+    usage: Usage = Usage()
+    failure: Failure | None = None
+
+
+class TaskSettled(Event):
+    """The end of a task. `reward_micro` is told to the frontier unless the task was cancelled."""
+
+    kind = "task_settled"
+    task: Id
+    token: Id
+    status: Literal["done", "failed", "cancelled", "dead"]
+    reason: str = ""
+    worker: Id | None = None
+    reward_micro: int = 0
+    usage: Usage = Usage()
+    failure: Failure | None = None
+    artifacts: int = 0
+
+
+class ArtifactPosted(Event):
+    kind = "artifact_posted"
+    artifact: Artifact
+
+
+class ResultRefused(Event):
+    """A result under an old token, or for a task that has ended (P3)."""
+
+    kind = "result_refused"
+    task: Id
+    token: Id
+    worker: Id
+    reason: str
+
+
+class StepsRecorded(Event):
+    kind = "steps_recorded"
+    task: Id
+    token: Id
+    first: int
+    """Number of the first of these steps in the task's journal, from 0."""
+    steps: tuple[Step, ...]
+
+
+class WorkerLost(Event):
+    """A worker was silent too long, restarted, or no longer lists what it held."""
+
+    kind = "worker_lost"
+    worker: Id
+    incarnation: Id
+    reason: str
+
+
+class InquiryAsked(Event):
+    kind = "inquiry_asked"
+    inquiry: Id
+    task: Id
+    asker: Id
+    agent: Id
+    question: str
+
+
+class InquiryAnswered(Event):
+    kind = "inquiry_answered"
+    inquiry: Id
+    answerer: Id
+    answer: JsonValue = None
+    failure: Failure | None = None
+
+
+class ExplorationStopped(Event):
+    """No further visits: the budget, the deadline, a cancellation, or nothing left to explore."""
+
+    kind = "exploration_stopped"
+    reason: str
+
+
+class RunEnded(Event):
+    kind = "run_ended"
+    status: Literal["done", "failed", "cancelled"]
+    reason: str
+
+
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

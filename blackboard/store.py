@@ -1,0 +1,172 @@
+"""The store contract: one ordered log per run, the rows it folds to, bodies and indexes.
+
+Everything is bytes here; `blackboard.encoding` knows what they mean. One writer per run is not
+assumed but enforced: each append carries the leader's token and the head it expects.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from protocol.messages import QueryRequest
+
+RowKind = Literal["run", "task", "direction", "step", "inquiry"]
+ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "step", "inquiry")
+STATE_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "inquiry")
+"""The kinds a new leader reads; steps are read task by task."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowWrite:
+    """A row as it is from now on. A step's key is `<task>:<number, 6 digits>`."""
+
+    kind: RowKind
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactWrite:
+    """An artifact to add. `terms` are the index entries that it is found by (`blackboard.queries`)."""
+
+    id: str
+    number: int
+    digest: str
+    value: bytes
+    terms: tuple[str, ...]
+    created_ms: int
+    body: str | None = None
+    """Digest of a body put before: the append keeps it from expiring, and is refused if it is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One append: all or nothing. An empty batch confirms the token and renews the lease.
+
+    `head` is the number of the last event before the batch. The first batch of a run has head 0
+    and an empty token.
+    """
+
+    run: str
+    token: str
+    head: int
+    events: Sequence[bytes] = ()
+    rows: Sequence[RowWrite] = ()
+    artifacts: Sequence[ArtifactWrite] = ()
+
+    def digest(self) -> str:
+        """Tells this batch from every other: its token is random, its head and events are its own."""
+        digest = hashlib.blake2b(f"{self.run} {self.token} {self.head}".encode(), digest_size=16)
+        for event in self.events:
+            digest.update(event)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a new leader starts from: the head and all rows of STATE_KINDS."""
+
+    head: int
+    rows: Mapping[RowKind, Mapping[str, bytes]] = field(default_factory=dict[RowKind, Mapping[str, bytes]])
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An event with its position in the log, from 1."""
+
+    position: int
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Encoded artifacts, newest first, and the cursor of the next page (None at the end)."""
+
+    artifacts: Sequence[bytes]
+    cursor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    received_bytes: int
+    complete: bool
+
+
+class BlackboardStore(Protocol):
+    """:raises StoreUnavailable: from every method, when the store does not answer in time.
+
+    After StoreUnavailable an append may or may not have happened: repeat the same batch until
+    the answer is definite.
+    """
+
+    async def acquire(self, run: str, token: str, *, ttl_seconds: float) -> bool:
+        """Takes the lead of a run under a fresh random token; False while another's lease lasts."""
+        ...
+
+    async def append(self, batch: Batch, *, ttl_seconds: float) -> int:
+        """Appends and renews the lease; returns the new head. The batch already applied counts as applied.
+
+        :raises StaleLeader: the token is not the lease's (and the batch was not applied).
+        :raises HeadMismatch: the token is right but the head is not.
+        :raises ArtifactConflict: an artifact's id exists with another digest.
+        :raises NotFound: a body named by an artifact is absent.
+        """
+        ...
+
+    async def release(self, run: str, token: str) -> None:
+        """Gives up the lead, if it is still ours."""
+        ...
+
+    async def leader(self, run: str) -> str | None:
+        """The token that leads now."""
+        ...
+
+    async def runs(self, *, active: bool) -> Sequence[str]:
+        """Ids of the runs, newest first: the active ones, or all that have not been forgotten."""
+        ...
+
+    async def load(self, run: str) -> Loaded: ...
+
+    async def head(self, run: str) -> int:
+        """Number of the last event; 0 for a run that does not exist."""
+        ...
+
+    async def log(self, run: str, *, after: int, limit: int = 1000) -> Sequence[LogEntry]:
+        """Events after a position, oldest first. Trimmed ones are left out."""
+        ...
+
+    async def trim(self, run: str, *, before: int) -> None:
+        """Drops whole groups of events that lie before a position; rows and artifacts stay."""
+        ...
+
+    async def rows(self, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> Mapping[str, bytes]:
+        """Rows by key, or all of a kind; absent ones are left out."""
+        ...
+
+    async def artifacts(self, run: str, ids: Sequence[str]) -> Mapping[str, bytes]: ...
+
+    async def query(self, run: str, query: QueryRequest, *, now_ms: int) -> Page:
+        """At a cost that does not grow with the board: a bounded number of index entries is read."""
+        ...
+
+    async def put(
+        self, run: str, digest: str, *, size_bytes: int, offset: int, chunk: bytes, ttl_seconds: float
+    ) -> PutResult:
+        """Writes a chunk of a body; chunks come in order. Expires unless an append names the digest in time.
+
+        :raises InvalidMessage: a gap, too many bytes, or bytes that do not have the digest.
+        """
+        ...
+
+    async def get(self, run: str, digest: str, *, offset: int, limit: int) -> tuple[bytes, int]:
+        """A part of a body and its whole size. :raises NotFound: when there is none."""
+        ...
+
+    async def finish(self, run: str, *, keep_seconds: float) -> None:
+        """Takes an ended run off the active list and lets everything of it expire after `keep_seconds`."""
+        ...
+
+    async def ping(self) -> Mapping[str, str]:
+        """Facts about the server for health checks and `doctor`: version, durability, memory policy."""
+        ...

@@ -1,0 +1,49 @@
+"""Identities: sorted by time where something is new, derived by hash where it is the same thing again.
+
+Every id is safe as one token of a NATS subject and as part of a Redis key.
+"""
+
+import hashlib
+import re
+
+TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What may stand as an id, an agent's name or a worker's name."""
+
+
+def uuid7(now_ms: int, entropy: bytes) -> str:
+    """UUIDv7 (RFC 9562) as 32 hex digits, from the wall clock in milliseconds and 10 random bytes."""
+    value = (now_ms & (1 << 48) - 1) << 80 | int.from_bytes(entropy[:10], "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return f"{value:032x}"
+
+
+def derive(kind: str, *parts: str) -> str:
+    """The id of the thing that `parts` determine: `kind`, a hyphen, 24 hex digits of BLAKE2b.
+
+    Parts are length-prefixed, so that ("ab", "c") and ("a", "bc") differ.
+    """
+    digest = hashlib.blake2b(digest_size=12, person=kind.encode()[:16])
+    for part in parts:
+        raw = part.encode()
+        digest.update(len(raw).to_bytes(4, "big"))
+        digest.update(raw)
+    return f"{kind}-{digest.hexdigest()}"
+
+
+def task_id(run: str, direction: str, visit: int) -> str:
+    return derive("task", run, direction, str(visit))
+
+
+def artifact_id(task: str, artifact_type: str, key: str) -> str:
+    """`key` is the author's key, or the ordinal among the task's artifacts of that type."""
+    return derive("art", task, artifact_type, key)
+
+
+def direction_id(run: str, agent: str, topic: str, inputs: tuple[str, ...] = ()) -> str:
+    """Directions that say the same thing are one: the topic counts normalised, the inputs sorted."""
+    return derive("dir", run, agent, normalise_topic(topic), *sorted(inputs))
+
+
+def normalise_topic(topic: str) -> str:
+    return " ".join(topic.casefold().split())

@@ -1,0 +1,382 @@
+"""The messages of DESIGN §4, as frozen pydantic models.
+
+Unknown fields are ignored, so that a newer sender can talk to an older reader. Money is in
+micro-dollars, rewards on the wire are floats in [0, 1] (integer micro-units once committed),
+times are UTC epoch milliseconds unless the name says `_seconds`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""An id, or the name of an agent or worker: one token of a subject."""
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+TOPIC_LIMIT = 2_000
+INLINE_INPUT_BYTES = 8 * 1024
+INLINE_BODY_BYTES = 64 * 1024
+CHUNK_BYTES = 512 * 1024
+REPLY_BYTES = 256 * 1024
+
+Topic = Annotated[str, StringConstraints(max_length=TOPIC_LIMIT)]
+
+
+class Record(BaseModel):
+    """Base of everything that crosses a process boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Usage(Record):
+    """What a task has cost. `cost_microdollars` is None where a price is unknown: unknown is not 0."""
+
+    model_calls: Count = 0
+    tool_calls: Count = 0
+    tokens_in: Count = 0
+    tokens_out: Count = 0
+    cost_microdollars: Count | None = 0
+    busy_ms: Count = 0
+
+    def plus(self, other: "Usage") -> "Usage":
+        cost = None
+        if self.cost_microdollars is not None and other.cost_microdollars is not None:
+            cost = self.cost_microdollars + other.cost_microdollars
+        return Usage(
+            model_calls=self.model_calls + other.model_calls,
+            tool_calls=self.tool_calls + other.tool_calls,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            cost_microdollars=cost,
+            busy_ms=self.busy_ms + other.busy_ms,
+        )
+
+
+class Lease(Record):
+    """A reference to one dispatch: the task and its fencing token (epoch)."""
+
+    task: Id
+    token: Id
+
+
+class SwarmTask(Record):
+    """One dispatch of one task, from the leader to a worker that offers `agent`."""
+
+    run: Id
+    task: Id
+    attempt: Annotated[int, Field(ge=1)]
+    token: Id
+    agent: Id
+    direction: Id
+    deadline_ms: Count | None = None
+    topic: Topic = ""
+    inputs: tuple[Id, ...] = ()
+
+
+class ArtifactDraft(Record):
+    """An artifact as its author writes it; its id follows from the task, the type and the key.
+
+    Without `key` the ordinal among the task's artifacts of that type serves. Exactly one of
+    `payload` and `body` is set: a payload over INLINE_BODY_BYTES is `put` first and named by digest.
+    """
+
+    type: Id
+    version: Annotated[int, Field(ge=1)] = 1
+    key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    payload: JsonValue = None
+    body: "BodyRef | None" = None
+    tags: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...], Field(max_length=32)] = ()
+    visibility: Annotated[tuple[Id, ...], Field(max_length=64)] = ()
+    """Agents that may see it besides its producer; empty means everybody."""
+    parents: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    correlation: Id | None = None
+    text: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    """What full-text queries find it by; empty means not at all."""
+    expires_ms: Count | None = None
+
+
+class BodyRef(Record):
+    """A claim check: SHA-256 in hex and the size of a body that was put before."""
+
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Count
+
+
+class FollowUp(Record):
+    """A direction that a discovery proposes. `prior` is the author's guess of its reward."""
+
+    agent: Id
+    topic: Topic = ""
+    inputs: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    prior: Unit | None = None
+    max_visits: Annotated[int, Field(ge=1)] | None = None
+
+
+class Failure(Record):
+    """Why a task did not end well, by who must act (DESIGN §5).
+
+    `user`: bad input, fails at once. `capacity`: rate limit or quota, tried again without using
+    up an attempt. `transient`: tried again with backoff. `bug`: dead-lettered with its traceback.
+    """
+
+    kind: Literal["user", "capacity", "transient", "bug"]
+    message: Annotated[str, StringConstraints(max_length=4_000)]
+    traceback: Annotated[str, StringConstraints(max_length=16_000)] = ""
+    retry_after_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+
+
+class SwarmDiscovery(Record):
+    """The result of a task, from a worker to the run's leader.
+
+    `done` brings artifacts and a reward; `failed` brings a failure; `released` gives the task
+    back unfinished (a draining worker) without using up an attempt.
+    """
+
+    run: Id
+    task: Id
+    token: Id
+    worker: Id
+    incarnation: Id
+    outcome: Literal["done", "failed", "released"] = "done"
+    artifacts: Annotated[tuple[ArtifactDraft, ...], Field(max_length=10_000)] = ()
+    reward: Unit = 0.0
+    follow_ups: Annotated[tuple[FollowUp, ...], Field(max_length=10_000)] = ()
+    exhausted: bool = False
+    """Nothing more is to be found in this direction: it retires."""
+    usage: Usage = Usage()
+    failure: Failure | None = None
+    free_slots: Count = 0
+    body: BodyRef | None = None
+    """Set when artifacts and follow-ups travel by claim check: the body is their JSON."""
+
+
+class Held(Lease):
+    """A lease as its holder lists it."""
+
+    run: Id
+    progress: Count = 0
+    state: Literal["running", "finished"] = "running"
+
+
+class SwarmHeartbeat(Record):
+    """A worker's pulse. `claims_through`: every grant up to that number is answered or given up, or listed."""
+
+    worker: Id
+    incarnation: Id
+    status: Literal["alive", "busy", "draining", "error"] = "alive"
+    agents: tuple[Id, ...] = ()
+    slots: Count = 0
+    held: tuple[Held, ...] = ()
+    claims_through: Count = 0
+    completed: Count = 0
+    failed: Count = 0
+    load: Annotated[float, Field(ge=0)] = 0.0
+    version: str = ""
+    sent_ms: Count = 0
+
+
+class SwarmInquiry(Record):
+    """A question from one agent to another; the correlation id joins it to its response."""
+
+    run: Id
+    inquiry: Id
+    asker: Id
+    task: Id
+    agent: Id
+    question: Annotated[str, StringConstraints(max_length=16_000)]
+
+
+class SwarmResponse(Record):
+    """The answer to an inquiry."""
+
+    run: Id
+    inquiry: Id
+    answerer: Id
+    answer: JsonValue = None
+    failure: Failure | None = None
+
+
+class Step(Record):
+    """One recorded step of a task's journal.
+
+    Model calls and pure steps match by (`path`, `request`, `occurrence`), effects by (`path`, `occurrence`).
+    """
+
+    kind: Literal["pure", "model", "intent", "effect"]
+    path: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    request: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Digest of the request, without secrets, timeouts and clocks."""
+    occurrence: Count = 0
+    value: JsonValue = None
+    body: BodyRef | None = None
+    usage: Usage = Usage()
+
+
+class Grant(Lease):
+    """A granted claim: what the worker needs to run the task. `number` counts per incarnation."""
+
+    number: Annotated[int, Field(ge=1)]
+    run: Id
+    attempt: int
+    agent: Id
+    direction: Id
+    visit: int
+    goal: str = ""
+    topic: str = ""
+    inputs: tuple[Any, ...] = ()
+    """The input artifacts, whole, as far as the reply has room; the rest is `get`-able by id."""
+    input_ids: tuple[Id, ...] = ()
+    settings: dict[str, JsonValue] = {}
+    steps: tuple[Step, ...] = ()
+    steps_more: bool = False
+    deadline_ms: Count | None = None
+
+
+class Refusal(Lease):
+    """A refused claim, with the reason."""
+
+    reason: str
+
+
+class ClaimRequest(Record):
+    """Claims of one worker for tasks of one run, in one message."""
+
+    worker: Id
+    incarnation: Id
+    leases: Annotated[tuple[Lease, ...], Field(min_length=1, max_length=1000)]
+    slots: Count = 0
+    free_slots: Count = 0
+
+
+class ClaimReply(Record):
+    grants: tuple[Grant, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+class RecordRequest(Lease):
+    """Steps to add to the journal of a held task. The same step again is the same record."""
+
+    worker: Id
+    incarnation: Id
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=1000)]
+
+
+class RecordReply(Record):
+    """`verdict` is `recorded`, `stale` (the lease moved on) or `conflict` (the same key, another payload)."""
+
+    verdict: Literal["recorded", "stale", "conflict"]
+    reason: str = ""
+
+
+class StepsRequest(Lease):
+    after: Count = 0
+
+
+class StepsReply(Record):
+    steps: tuple[Step, ...] = ()
+    next: Count | None = None
+
+
+class PutRequest(Record):
+    """One chunk of a body; `offset` in bytes. `data` is base64."""
+
+    digest: str
+    size_bytes: Count
+    offset: Count
+    data: Annotated[str, StringConstraints(max_length=CHUNK_BYTES * 4 // 3 + 4)]
+
+
+class PutReply(Record):
+    """`complete` once every byte is there and the digest was checked."""
+
+    complete: bool
+    received_bytes: Count
+
+
+class GetRequest(Record):
+    """Artifacts by id, or a chunk of a body by digest."""
+
+    agent: Id
+    artifacts: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    digest: str | None = None
+    offset: Count = 0
+
+
+class GetReply(Record):
+    artifacts: tuple[Any, ...] = ()
+    missing: tuple[Id, ...] = ()
+    data: str = ""
+    size_bytes: Count = 0
+
+
+class QueryRequest(Record):
+    """Artifacts that `agent` may see, newest first. All conditions must hold; `cursor` pages on."""
+
+    agent: Id
+    type: Id | None = None
+    tag: str | None = None
+    producer: Id | None = None
+    correlation: Id | None = None
+    text: Annotated[str, StringConstraints(max_length=500)] | None = None
+    since_ms: Count | None = None
+    until_ms: Count | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Count | None = None
+    min_position: Count = 0
+    """Answer only once the log has reached this position."""
+
+
+class QueryReply(Record):
+    artifacts: tuple[Any, ...] = ()
+    cursor: Count | None = None
+    """Pass it on for the next page; None at the end."""
+
+
+class Receipt(Lease):
+    """The leader's word on a discovery: `settled` (committed, now or before) or `stale` (refused, recorded)."""
+
+    verdict: Literal["settled", "stale"]
+    reason: str = ""
+
+
+class Control(Record):
+    """What a coordinator tells a worker; `drop` names leases it no longer holds."""
+
+    receipts: tuple[Receipt, ...] = ()
+    drop: tuple[Lease, ...] = ()
+    order: Literal["", "drain", "beat", "reload"] = ""
+
+
+class ErrorReply(Record):
+    """A refusal of a board request: who must act, the message, and when to try again."""
+
+    error: Literal["user", "operator", "fence", "author"]
+    message: str
+    retry_after_seconds: float | None = None
+
+
+class DeadLetter(Record):
+    """A task that will not be tried again, for the operator; the record in the log is the truth."""
+
+    run: Id
+    task: Id
+    agent: Id
+    direction: Id
+    attempts: int
+    reason: str
+    failure: Failure | None = None
+
+
+class Demand(Record):
+    """What a leader's run could use, told to the other coordinators every second."""
+
+    coordinator: Id
+    run: Id
+    wanted: dict[Id, Count]
+    """Slots that the run could keep busy now, by agent: running, dispatched and ready."""
+    sent_ms: Count = 0
+
+
+ArtifactDraft.model_rebuild()

@@ -1,0 +1,1 @@
+"""How messages travel: one small contract, JetStream and memory behind it."""
