@@ -161,7 +161,11 @@ class Held(Lease):
 
 
 class SwarmHeartbeat(Record):
-    """A worker's pulse. `claims_through`: every grant up to that number is answered or given up, or listed."""
+    """A worker's pulse.
+
+    `claims_through`: every claim request up to that number has been answered or given up, and what it
+    granted is listed in `held` unless the worker no longer has it.
+    """
 
     worker: Id
     incarnation: Id
@@ -215,7 +219,7 @@ class Step(Record):
 
 
 class Grant(Lease):
-    """A granted claim: what the worker needs to run the task. `number` counts per incarnation."""
+    """A granted claim: what the worker needs to run the task. `number` is that of the claim request."""
 
     number: Annotated[int, Field(ge=1)]
     run: Id
@@ -241,10 +245,14 @@ class Refusal(Lease):
 
 
 class ClaimRequest(Record):
-    """Claims of one worker for tasks of one run, in one message."""
+    """Claims of one worker for tasks of one run, in one message.
+
+    `number` counts the worker's claim requests over all runs, from 1 in each incarnation.
+    """
 
     worker: Id
     incarnation: Id
+    number: Annotated[int, Field(ge=1)]
     leases: Annotated[tuple[Lease, ...], Field(min_length=1, max_length=1000)]
     slots: Count = 0
     free_slots: Count = 0

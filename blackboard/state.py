@@ -1,0 +1,234 @@
+"""The state of one run: rows, and the indexes over them that decisions need.
+
+Only `blackboard.evolve` changes it. Artifacts and journal steps pass through to the store and are
+not kept here, apart from the digests of the steps of open tasks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from blackboard.events import Choice
+from blackboard.spec import RunSpec
+from blackboard.store import RowKind
+from protocol.artifacts import Artifact
+from protocol.messages import Failure, Step, Usage
+
+TaskStatus = Literal["queued", "dispatched", "running", "waiting", "done", "failed", "cancelled", "dead"]
+OPEN: frozenset[TaskStatus] = frozenset(("queued", "dispatched", "running", "waiting"))
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """A task: one visit of one direction. `token`, `worker`, `incarnation` and `grant` are its lease."""
+
+    id: str
+    direction: str
+    agent: str
+    visit: int
+    created_ms: int
+    status: TaskStatus = "queued"
+    attempt: int = 0
+    """Number of the newest dispatch."""
+    tries: int = 0
+    """Dispatches that count towards the limit; a release or a capacity refusal does not."""
+    token: str = ""
+    worker: str | None = None
+    incarnation: str | None = None
+    grant: int = 0
+    dispatched_ms: int = 0
+    claimed_ms: int = 0
+    settled_ms: int = 0
+    not_before_ms: int = 0
+    reason: str = ""
+    reward_micro: int = 0
+    usage: Usage = field(default_factory=Usage)
+    failure: Failure | None = None
+    artifacts: int = 0
+    steps: int = 0
+    choice: Choice | None = None
+
+
+@dataclass(slots=True)
+class DirectionRow:
+    """An arm of the frontier. Sums are integers, so that they are exact in any order of results."""
+
+    id: str
+    agent: str
+    topic: str
+    opened: int
+    """Ordinal among the run's directions, from 1: the older comes first in a tie."""
+    opened_ms: int
+    inputs: tuple[str, ...] = ()
+    parent: str | None = None
+    parents: tuple[str, ...] = ()
+    """Further parents that proposed the same thing."""
+    task: str | None = None
+    prior_micro: int | None = None
+    max_visits: int | None = None
+    numbered: int = 0
+    """Visits created; the next gets this number plus one, and a number is never reused."""
+    in_flight: int = 0
+    visits: int = 0
+    """Visits that told a reward."""
+    expired: int = 0
+    """Visits that were cancelled and told nothing."""
+    reward_sum_micro: int = 0
+    reward_squares: int = 0
+    """Sum of squared rewards, in micro-units squared."""
+    reward_best_micro: int = 0
+    retired: str | None = None
+    """Why no further visit will be made; None while open."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a further visit may be made."""
+        return self.retired is None and (self.max_visits is None or self.numbered < self.max_visits)
+
+
+@dataclass(slots=True)
+class InquiryRow:
+    id: str
+    task: str
+    asker: str
+    agent: str
+    question: str
+    asked_ms: int
+    answered_ms: int | None = None
+    answerer: str | None = None
+    answer: object = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Totals:
+    """The run's running record: status, counters, what was spent."""
+
+    run: str
+    created_ms: int
+    status: Literal["running", "finishing", "done", "failed", "cancelled"] = "running"
+    ended_ms: int | None = None
+    reason: str = ""
+    leader: str = ""
+    takeovers: int = 0
+    lost_events: int = 0
+    """Events that a store which came back older had lost; more than 0 means a rollback incident."""
+    exploring: bool = True
+    cancelling: bool = False
+    directions: int = 0
+    artifacts: int = 0
+    choices: int = 0
+    """First dispatches made: the number of the next decision."""
+    explored: int = 0
+    """Visits of explored directions created, for the budget."""
+    refused: int = 0
+    tasks: dict[str, int] = field(default_factory=dict[str, int])
+    """Settled tasks by status."""
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_ms is not None
+
+
+Row = TaskRow | DirectionRow | InquiryRow | Totals | RunSpec | Step
+StepKey = tuple[str, str, str, int]
+"""Kind class, path, request digest and occurrence: what a journal step is matched by."""
+
+
+@dataclass(slots=True)
+class RunState:
+    """Rows by id, and indexes. `changes` and `posted` collect what the next append must write."""
+
+    spec: RunSpec
+    totals: Totals
+    head: int = 0
+    tasks: dict[str, TaskRow] = field(default_factory=dict[str, TaskRow])
+    directions: dict[str, DirectionRow] = field(default_factory=dict[str, DirectionRow])
+    inquiries: dict[str, InquiryRow] = field(default_factory=dict[str, InquiryRow])
+    queued: dict[str, None] = field(default_factory=dict[str, None])
+    dispatched: dict[str, None] = field(default_factory=dict[str, None])
+    held: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
+    """Running tasks by worker."""
+    busy: Counter[str] = field(default_factory=Counter[str])
+    """Dispatched and running tasks by agent."""
+    unvisited: int = 0
+    """Open directions of agents that are not explored."""
+    journals: dict[str, dict[StepKey, str]] = field(default_factory=dict[str, dict[StepKey, str]])
+    """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
+    changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
+    posted: list[Artifact] = field(default_factory=list[Artifact])
+
+    @property
+    def open_tasks(self) -> int:
+        return len(self.queued) + len(self.dispatched) + sum(map(len, self.held.values()))
+
+    def take_changes(self) -> tuple[dict[tuple[RowKind, str], Row], list[Artifact]]:
+        """Hands over what changed since the last call."""
+        changes, posted = self.changes, self.posted
+        self.changes, self.posted = {}, []
+        return changes, posted
+
+
+def restore(
+    head: int,
+    spec: RunSpec,
+    totals: Totals,
+    tasks: Iterable[TaskRow],
+    directions: Iterable[DirectionRow],
+    inquiries: Iterable[InquiryRow],
+) -> RunState:
+    """The state that the rows are the record of, indexes rebuilt."""
+    state = RunState(spec=spec, totals=totals, head=head)
+    for direction in sorted(directions, key=lambda row: row.opened):
+        state.directions[direction.id] = direction
+    for task in sorted(tasks, key=lambda row: (row.created_ms, row.id)):
+        state.tasks[task.id] = task
+        index_task(state, task)
+    state.inquiries = {row.id: row for row in inquiries}
+    explored = {agent.name for agent in spec.agents if agent.trigger == "explore"}
+    state.unvisited = sum(row.open and row.agent not in explored for row in state.directions.values())
+    return state
+
+
+def index_task(state: RunState, task: TaskRow) -> None:
+    """Enters a task into the index of its status."""
+    match task.status:
+        case "queued":
+            state.queued[task.id] = None
+        case "dispatched":
+            state.dispatched[task.id] = None
+            state.busy[task.agent] += 1
+        case "running":
+            state.held.setdefault(task.worker or "", {})[task.id] = None
+            state.busy[task.agent] += 1
+        case _:
+            pass
+
+
+def unindex_task(state: RunState, task: TaskRow) -> None:
+    """Takes a task out of the index of its status."""
+    match task.status:
+        case "queued":
+            del state.queued[task.id]
+        case "dispatched":
+            del state.dispatched[task.id]
+            state.busy[task.agent] -= 1
+        case "running":
+            held = state.held[task.worker or ""]
+            del held[task.id]
+            if not held:
+                del state.held[task.worker or ""]
+            state.busy[task.agent] -= 1
+        case _:
+            pass
+
+
+def snapshot(state: RunState) -> Mapping[tuple[RowKind, str], Row]:
+    """All rows of the state, as the store should hold them (steps apart)."""
+    rows: dict[tuple[RowKind, str], Row] = {("run", "spec"): state.spec, ("run", "totals"): state.totals}
+    rows |= {("task", key): row for key, row in state.tasks.items()}
+    rows |= {("direction", key): row for key, row in state.directions.items()}
+    rows |= {("inquiry", key): row for key, row in state.inquiries.items()}
+    return rows
