@@ -1,0 +1,130 @@
+"""What a worker notices, as it happens: for metrics, logs and tests. Durations are seconds.
+
+The worker notifies, from its loop and from the pulse's thread, and knows no subscriber.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from protocol.messages import Usage
+from protocol.observers import Fanout
+
+Outcome = Literal["done", "user", "capacity", "transient", "bug", "released", "dropped"]
+"""How an agent's run ended: well, with a `Failure` of that kind, given back, or stopped for a lost lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The agents of this worker and its slots; sent once, before anything else."""
+
+    agents: tuple[str, ...]
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One claim request was answered."""
+
+    granted: int
+    refused: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimUnanswered:
+    """No leader answered a claim: its tasks go back to the bus."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """An agent's run ended; its slot is free."""
+
+    agent: str
+    outcome: Outcome
+    seconds: float
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class StepReplayed:
+    """A step was answered from the journal instead of being made again."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryPublished:
+    """A discovery left; `again` when its receipt was missing and it left once more."""
+
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptReceived:
+    """The leader's word on a discovery, `seconds` after it first left."""
+
+    verdict: Literal["settled", "stale"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """A held task moved on: its run was stopped, or its result will be refused."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPending:
+    """How many discoveries wait for their receipt, whenever that changed."""
+
+    discoveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The bus is out of reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The bus is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulsed:
+    """A heartbeat left, at this wall clock."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """No more claims; what runs is finished or given back."""
+
+
+Observation = (
+    Offered
+    | Claimed
+    | ClaimUnanswered
+    | TaskStarted
+    | TaskFinished
+    | StepReplayed
+    | DiscoveryPublished
+    | ReceiptReceived
+    | LeaseLost
+    | PublishPending
+    | Disconnected
+    | Reconnected
+    | Pulsed
+    | Draining
+)
+
+Observers = Fanout[Observation]

@@ -1,0 +1,179 @@
+"""What a coordinator notices, as it happens: for metrics, logs and tests.
+
+The core notifies and knows no subscriber. Observations may carry ids; metrics leave them out of labels.
+Durations are seconds.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from protocol.messages import Usage
+from protocol.observers import Fanout
+
+EndState = Literal["done", "failed", "cancelled", "dead"]
+RequeueCause = Literal["silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity"]
+RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
+RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded"]
+LeadEnd = Literal["released", "stale", "rolled_back", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderGained:
+    """A run is led from here on, `seconds` after its lease was taken: the time to load it.
+
+    `lost_events` above 0: the store had come back older (a rollback incident).
+    """
+
+    run: str
+    seconds: float
+    lost_events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderLost:
+    """A run is no longer led from here: its gauges go with it."""
+
+    run: str
+    reason: LeadEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """One group commit: events that became true together, and the time from send to confirmation."""
+
+    run: str
+    events: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRetry:
+    """An append whose reply was lost, or a store that did not answer: the same call is made again."""
+
+    run: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class BusDrift:
+    """A stream or consumer that was not as it must be, and what was done about it."""
+
+    name: str
+    remedy: Literal["created", "updated", "recreated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Republished:
+    """Open work that was published again because the bus may have lost it."""
+
+    run: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A task went out; `attempt` above 1 is a re-dispatch."""
+
+    run: str
+    agent: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker holds a task, `wait_seconds` after its dispatch."""
+
+    run: str
+    agent: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A task ended, `seconds` after its claim (after its dispatch where nobody claimed it)."""
+
+    run: str
+    agent: str
+    status: EndState
+    seconds: float
+    reward: float
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """A dispatch came to nothing; the task waits for the next."""
+
+    run: str
+    agent: str
+    cause: RequeueCause
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that was asked for or sent was turned away, with an answer that says why."""
+
+    what: RefusedThing
+    reason: RefusalReason
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSilent:
+    """A worker was silent past the limit; `tasks` is how many it lost."""
+
+    run: str
+    worker: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many tasks of an agent in a run stand where, whenever that changed (at most once a sweep)."""
+
+    run: str
+    agent: str
+    queued: int
+    dispatched: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """How many directions of a run are open and retired (at most once a sweep)."""
+
+    run: str
+    open: int
+    retired: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSeen:
+    """The fleet as this coordinator sees it (at most once a sweep). `slots`: all, and those free."""
+
+    alive: int
+    busy: int
+    draining: int
+    silent: int
+    slots: int
+    free_slots: int
+
+
+Observation = (
+    LeaderGained
+    | LeaderLost
+    | Appended
+    | StoreRetry
+    | BusDrift
+    | Republished
+    | Dispatched
+    | Claimed
+    | Settled
+    | Requeued
+    | Refused
+    | WorkerSilent
+    | Backlog
+    | Directions
+    | WorkersSeen
+)
+
+Observers = Fanout[Observation]
