@@ -1,0 +1,1 @@
+"""Real servers on this machine: the programs, their configuration, their lifetime. No fakes."""

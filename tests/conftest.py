@@ -1,0 +1,54 @@
+"""Fixtures for every folder of tests: the event loop and real servers."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from protocol.errors import ServerMissing
+from tests.support.servers import NatsServer, RedisServer, Server
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One NATS for the whole session: use names of your own, leave it running."""
+    yield from _running(NatsServer, tmp_path_factory.mktemp("nats"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for the whole session: use keys of your own, leave it running."""
+    yield from _running(RedisServer, tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A NATS of the test's own, to kill, pause and restart."""
+    yield from _running(NatsServer, tmp_path / "nats")
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to kill, pause and restart."""
+    yield from _running(RedisServer, tmp_path / "redis")
+
+
+def _running(make: Callable[[Path], AnyServer], folder: Path) -> Iterator[AnyServer]:
+    try:
+        server = make(folder)
+    except ServerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    server.start()
+    yield server
+    server.kill()
