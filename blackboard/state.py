@@ -78,6 +78,14 @@ class DirectionRow:
     reward_squares: int = 0
     """Sum of squared rewards, in micro-units squared."""
     reward_best_micro: int = 0
+    cost_sum_micro: int = 0
+    first_visit: int = 0
+    """Number of the lowest visit that told, and in `first_micro` what it told; 0 while none has."""
+    first_micro: int = 0
+    last_visit: int = 0
+    """Number of the highest visit that told."""
+    yields: tuple[int, ...] = ()
+    """Count and sum of the rewards of each block of visit numbers, oldest first (`blackboard.rewards`)."""
     retired: str | None = None
     """Why no further visit will be made; None while open."""
 
@@ -153,8 +161,8 @@ class RunState:
     """Running tasks by worker."""
     busy: Counter[str] = field(default_factory=Counter[str])
     """Dispatched and running tasks by agent."""
-    unvisited: int = 0
-    """Open directions of agents that are not explored."""
+    choosable: Counter[str] = field(default_factory=Counter[str])
+    """Open directions by agent."""
     journals: dict[str, dict[StepKey, str]] = field(default_factory=dict[str, dict[StepKey, str]])
     """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
     changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
@@ -187,8 +195,7 @@ def restore(
         state.tasks[task.id] = task
         index_task(state, task)
     state.inquiries = {row.id: row for row in inquiries}
-    explored = {agent.name for agent in spec.agents if agent.trigger == "explore"}
-    state.unvisited = sum(row.open and row.agent not in explored for row in state.directions.values())
+    state.choosable.update(row.agent for row in state.directions.values() if row.open)
     return state
 
 

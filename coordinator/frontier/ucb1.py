@@ -41,7 +41,9 @@ class Ucb1:
         log_total = math.log(max(total, 1))
         ranked = sorted(self._open.values(), key=lambda row: self._rank(row, log_total))[: RUNNERS_UP + 1]
         terms = tuple(_term(row, log_total) for row in ranked)
-        return Choice(policy=self.name, chosen=terms[0], runners_up=terms[1:], open_directions=len(self._open))
+        return Choice(
+            policy=self.name, chosen=terms[0], runners_up=terms[1:], open_directions=len(self._open)
+        )
 
     @staticmethod
     def _rank(row: DirectionRow, log_total: float) -> tuple[float, float, int]:

@@ -1,0 +1,81 @@
+"""What visits do to a direction's statistics: the only code that changes them.
+
+The result depends on which visits told what, never on the order in which they told it: sums are
+integers, and recent yields are kept by visit number. Each visit must tell or expire once; whoever
+calls makes repeated deliveries harmless (by task or ticket).
+"""
+
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import pairwise
+
+from blackboard.state import DirectionRow
+
+NEWEST_KEPT = 8
+"""Yields that stay apart at each scale of the histogram: the newest 8 one by one, then 8 pairs, 8 fours, …"""
+
+
+def start(row: DirectionRow) -> int:
+    """A visit is dispatched for the first time; returns its number, from 1."""
+    row.numbered += 1
+    row.in_flight += 1
+    return row.numbered
+
+
+def tell(row: DirectionRow, visit: int, reward_micro: int, cost_micro: int = 0) -> None:
+    """The visit with this number has ended with a reward in micro-units, and a cost."""
+    row.in_flight -= 1
+    row.visits += 1
+    row.reward_sum_micro += reward_micro
+    row.reward_squares += reward_micro * reward_micro
+    row.reward_best_micro = max(row.reward_best_micro, reward_micro)
+    row.cost_sum_micro += cost_micro
+    if row.first_visit == 0 or visit < row.first_visit:
+        row.first_visit, row.first_micro = visit, reward_micro
+    if visit > row.last_visit:
+        row.yields = _coarsened(row.yields, row.last_visit, visit)
+        row.last_visit = visit
+    row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
+
+
+def expire(row: DirectionRow) -> None:
+    """A visit was cancelled: it tells nothing."""
+    row.in_flight -= 1
+    row.expired += 1
+
+
+@lru_cache(maxsize=4096)
+def block_starts(last_visit: int) -> tuple[int, ...]:
+    """First visit number, less 1, of each block of `DirectionRow.yields`, oldest first.
+
+    An exponential histogram (Datar, Gionis, Indyk, Motwani, 2002) with aligned blocks: as the last
+    visit grows, blocks only ever merge with their neighbours.
+    """
+    starts: list[int] = []
+    high, size = last_visit, 1
+    while high > 0:
+        low = max(0, high - NEWEST_KEPT * size)
+        low -= low % (2 * size)
+        starts.extend(range(high - size, low - 1, -size))
+        high, size = low, 2 * size
+    return tuple(reversed(starts))
+
+
+def _coarsened(yields: tuple[int, ...], last: int, new_last: int) -> tuple[int, ...]:
+    """The same yields in the blocks of a later last visit."""
+    if not yields:
+        return (0, 0) * len(block_starts(new_last))
+    if block_starts(new_last)[: len(yields) // 2] == block_starts(last):
+        return yields + (0, 0) * (len(block_starts(new_last)) - len(yields) // 2)
+    old = block_starts(last)
+    merged: list[int] = []
+    for low, high in pairwise((*block_starts(new_last), new_last)):
+        inside = range(bisect_right(old, low - 1), bisect_right(old, high - 1))
+        merged.append(sum(yields[2 * block] for block in inside))
+        merged.append(sum(yields[2 * block + 1] for block in inside))
+    return tuple(merged)
+
+
+def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:
+    at = 2 * (bisect_right(block_starts(last), visit - 1) - 1)
+    return (*yields[:at], yields[at] + 1, yields[at + 1] + reward_micro, *yields[at + 2 :])
