@@ -7,7 +7,10 @@ field and the remedy. This module does no I/O and knows no clock: ids and times 
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, TypeVar, cast
@@ -17,6 +20,8 @@ from pydantic_core import from_json
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.messages import (
+    CancelReply,
+    CancelRequest,
     ClaimReply,
     ClaimRequest,
     Control,
@@ -52,6 +57,11 @@ MESSAGE_BYTES = 1024 * 1024
 DEPTH_LIMIT = 64
 """Objects and arrays within each other, the envelope included."""
 
+VALUES_LIMIT = 65_536
+"""Values in one message, and strings in one message."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PUNCTUATION = (b",", b"[", b"{")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _Node = dict[str, Any] | list[Any]
@@ -105,6 +115,8 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
         "board.get.reply": GetReply,
         "board.query": QueryRequest,
         "board.query.reply": QueryReply,
+        "board.cancel": CancelRequest,
+        "board.cancel.reply": CancelReply,
         "error": ErrorReply,
     }
 )
@@ -187,9 +199,10 @@ def decode_as(data: bytes, model: type[Message], *, limit_bytes: int = MESSAGE_B
     return envelope.body
 
 
-def _parse(data: bytes) -> dict[str, object]:
+def _parse(data: bytes) -> dict[str, Any]:
     if not data:
         raise InvalidMessage("message", "the body is empty", "send one JSON object")
+    _check_values(data)
     try:
         tree: object = from_json(data, allow_inf_nan=False)
     except ValueError as error:
@@ -198,13 +211,24 @@ def _parse(data: bytes) -> dict[str, object]:
         ) from None
     if not isinstance(tree, dict):
         raise InvalidMessage("message", "the top level is no object", "send one JSON object")
-    root = cast("_Node", tree)
+    root = cast("dict[str, Any]", tree)
     keys = _count_keys(root, 1)
     if keys is None:
-        raise _beyond_limits(root, ()) or InvalidMessage("message", "it breaks a limit", "send less")
-    if keys != data.translate(None, b" \t\r\n").count(b'":'):
-        _refuse_repeated_keys(data)
-    return cast("dict[str, object]", tree)
+        _refuse_beyond_limits(root, ())
+    elif keys != data.translate(None, b" \t\r\n").count(b'":'):
+        _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated), ())
+    return root
+
+
+def _check_values(data: bytes) -> None:
+    """Refuses what is small in bytes and large in memory, looking at punctuation alone."""
+    if len(data) <= VALUES_LIMIT or sum(map(data.count, _PUNCTUATION)) <= VALUES_LIMIT:
+        return
+    bare, strings = _STRING.subn(b"", data, VALUES_LIMIT + 1)
+    if strings > VALUES_LIMIT or sum(map(bare.count, _PUNCTUATION)) > VALUES_LIMIT:
+        raise InvalidMessage(
+            "message", f"there are more than {VALUES_LIMIT:,} values", "send fewer at a time"
+        )
 
 
 def _count_keys(node: _Node, depth: int) -> int | None:
@@ -217,7 +241,7 @@ def _count_keys(node: _Node, depth: int) -> int | None:
         return None
     keys, values = (len(node), node.values()) if isinstance(node, dict) else (0, node)
     for value in values:
-        kind = value.__class__
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType] (the type of Any)
         if kind is str:
             continue
         if kind is dict or kind is list:
@@ -236,32 +260,45 @@ def _number_problem(number: float) -> str:
     return "" if isfinite(number) else "the number is beyond a double"
 
 
-def _beyond_limits(node: _Node, path: tuple[str | int, ...]) -> InvalidMessage | None:
-    """Where a tree breaks a limit: `_count_keys` over again, slower, with names."""
+def _refuse_beyond_limits(node: _Node, path: tuple[str | int, ...]) -> None:
+    """`_count_keys` over again, slower, with names."""
     if len(path) >= DEPTH_LIMIT:
-        return InvalidMessage(_dotted(path), f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
+        raise InvalidMessage(_dotted(path), f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         here = (*path, key)
         if isinstance(value, dict | list):
-            found = _beyond_limits(cast("_Node", value), here)
-            if found:
-                return found
+            _refuse_beyond_limits(cast("_Node", value), here)
         elif isinstance(value, int | float) and (problem := _number_problem(value)):
-            return InvalidMessage(_dotted(here), problem, "send it as a string")
-    return None
+            raise InvalidMessage(_dotted(here), problem, "send it as a string")
 
 
-def _refuse_repeated_keys(data: bytes) -> None:
-    """The exact and slower check, for messages whose strings look as if there were more keys."""
-    json.loads(data, object_pairs_hook=_distinct)
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """Stands in a parsed tree for an object that has a key twice."""
+
+    key: str
 
 
-def _distinct(pairs: list[tuple[str, object]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise InvalidMessage(_clipped(key), "the key is repeated in one object", "send each key once")
-        seen.add(key)
+def _unless_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    times = Counter(key for key, _ in pairs)
+    return _Repeated(times.most_common(1)[0][0])
+
+
+def _refuse_repeated_keys(node: object, path: tuple[str | int, ...]) -> None:
+    """The exact and slower check, for messages that look as if they had more keys than were parsed."""
+    if isinstance(node, _Repeated):
+        raise InvalidMessage(
+            _dotted((*path, node.key)), "the key is repeated in one object", "send each key once"
+        )
+    if isinstance(node, dict):
+        for key, value in cast("dict[str, object]", node).items():
+            _refuse_repeated_keys(value, (*path, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(cast("list[object]", node)):
+            _refuse_repeated_keys(value, (*path, index))
 
 
 def _check_version(version: object) -> None:

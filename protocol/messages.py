@@ -2,12 +2,13 @@
 
 Unknown fields are ignored, so that a newer sender can talk to an older reader. Money is in
 micro-dollars, rewards on the wire are floats in [0, 1] (integer micro-units once committed),
-times are UTC epoch milliseconds unless the name says `_seconds`.
+times are UTC epoch milliseconds unless the name says `_seconds`. Collections fail at their first
+bad item, so that a hostile message cannot buy a million complaints.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, StringConstraints
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """An id, or the name of an agent or worker: one token of a subject."""
@@ -72,7 +73,7 @@ class SwarmTask(Record):
     direction: Id
     deadline_ms: Count | None = None
     topic: Topic = ""
-    inputs: tuple[Id, ...] = ()
+    inputs: Annotated[tuple[Id, ...], FailFast()] = ()
 
 
 class ArtifactDraft(Record):
@@ -87,10 +88,14 @@ class ArtifactDraft(Record):
     key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     payload: JsonValue = None
     body: "BodyRef | None" = None
-    tags: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...], Field(max_length=32)] = ()
-    visibility: Annotated[tuple[Id, ...], Field(max_length=64)] = ()
+    tags: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...],
+        FailFast(),
+        Field(max_length=32),
+    ] = ()
+    visibility: Annotated[tuple[Id, ...], FailFast(), Field(max_length=64)] = ()
     """Agents that may see it besides its producer; empty means everybody."""
-    parents: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    parents: Annotated[tuple[Id, ...], FailFast(), Field(max_length=1000)] = ()
     correlation: Id | None = None
     text: Annotated[str, StringConstraints(max_length=4_000)] = ""
     """What full-text queries find it by; empty means not at all."""
@@ -109,7 +114,7 @@ class FollowUp(Record):
 
     agent: Id
     topic: Topic = ""
-    inputs: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    inputs: Annotated[tuple[Id, ...], FailFast(), Field(max_length=1000)] = ()
     prior: Unit | None = None
     max_visits: Annotated[int, Field(ge=1)] | None = None
 
@@ -140,9 +145,9 @@ class SwarmDiscovery(Record):
     worker: Id
     incarnation: Id
     outcome: Literal["done", "failed", "released"] = "done"
-    artifacts: Annotated[tuple[ArtifactDraft, ...], Field(max_length=10_000)] = ()
+    artifacts: Annotated[tuple[ArtifactDraft, ...], FailFast(), Field(max_length=10_000)] = ()
     reward: Unit = 0.0
-    follow_ups: Annotated[tuple[FollowUp, ...], Field(max_length=10_000)] = ()
+    follow_ups: Annotated[tuple[FollowUp, ...], FailFast(), Field(max_length=10_000)] = ()
     exhausted: bool = False
     """Nothing more is to be found in this direction: it retires."""
     usage: Usage = Usage()
@@ -170,9 +175,9 @@ class SwarmHeartbeat(Record):
     worker: Id
     incarnation: Id
     status: Literal["alive", "busy", "draining", "error"] = "alive"
-    agents: tuple[Id, ...] = ()
+    agents: Annotated[tuple[Id, ...], FailFast()] = ()
     slots: Count = 0
-    held: tuple[Held, ...] = ()
+    held: Annotated[tuple[Held, ...], FailFast()] = ()
     claims_through: Count = 0
     completed: Count = 0
     failed: Count = 0
@@ -231,9 +236,9 @@ class Grant(Lease):
     topic: str = ""
     inputs: tuple[Any, ...] = ()
     """The input artifacts, whole, as far as the reply has room; the rest is `get`-able by id."""
-    input_ids: tuple[Id, ...] = ()
+    input_ids: Annotated[tuple[Id, ...], FailFast()] = ()
     settings: dict[str, JsonValue] = {}
-    steps: tuple[Step, ...] = ()
+    steps: Annotated[tuple[Step, ...], FailFast()] = ()
     steps_more: bool = False
     deadline_ms: Count | None = None
 
@@ -253,14 +258,14 @@ class ClaimRequest(Record):
     worker: Id
     incarnation: Id
     number: Annotated[int, Field(ge=1)]
-    leases: Annotated[tuple[Lease, ...], Field(min_length=1, max_length=1000)]
+    leases: Annotated[tuple[Lease, ...], FailFast(), Field(min_length=1, max_length=1000)]
     slots: Count = 0
     free_slots: Count = 0
 
 
 class ClaimReply(Record):
-    grants: tuple[Grant, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    grants: Annotated[tuple[Grant, ...], FailFast()] = ()
+    refusals: Annotated[tuple[Refusal, ...], FailFast()] = ()
 
 
 class RecordRequest(Lease):
@@ -268,7 +273,7 @@ class RecordRequest(Lease):
 
     worker: Id
     incarnation: Id
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=1000)]
+    steps: Annotated[tuple[Step, ...], FailFast(), Field(min_length=1, max_length=1000)]
 
 
 class RecordReply(Record):
@@ -283,7 +288,7 @@ class StepsRequest(Lease):
 
 
 class StepsReply(Record):
-    steps: tuple[Step, ...] = ()
+    steps: Annotated[tuple[Step, ...], FailFast()] = ()
     next: Count | None = None
 
 
@@ -307,14 +312,14 @@ class GetRequest(Record):
     """Artifacts by id, or a chunk of a body by digest."""
 
     agent: Id
-    artifacts: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    artifacts: Annotated[tuple[Id, ...], FailFast(), Field(max_length=1000)] = ()
     digest: str | None = None
     offset: Count = 0
 
 
 class GetReply(Record):
     artifacts: tuple[Any, ...] = ()
-    missing: tuple[Id, ...] = ()
+    missing: Annotated[tuple[Id, ...], FailFast()] = ()
     data: str = ""
     size_bytes: Count = 0
 
@@ -352,9 +357,21 @@ class Receipt(Lease):
 class Control(Record):
     """What a coordinator tells a worker; `drop` names leases it no longer holds."""
 
-    receipts: tuple[Receipt, ...] = ()
-    drop: tuple[Lease, ...] = ()
+    receipts: Annotated[tuple[Receipt, ...], FailFast()] = ()
+    drop: Annotated[tuple[Lease, ...], FailFast()] = ()
     order: Literal["", "drain", "beat", "reload"] = ""
+
+
+class CancelRequest(Record):
+    """An operator's request to end a run; tasks under way are cancelled."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = "cancelled by the operator"
+
+
+class CancelReply(Record):
+    """`already_ended` is true where there was nothing left to cancel."""
+
+    already_ended: bool
 
 
 class ErrorReply(Record):
@@ -382,7 +399,7 @@ class Demand(Record):
 
     coordinator: Id
     run: Id
-    wanted: dict[Id, Count]
+    wanted: Annotated[dict[Id, Count], FailFast()]
     """Slots that the run could keep busy now, by agent: running, dispatched and ready."""
     sent_ms: Count = 0
 
