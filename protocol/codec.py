@@ -1,22 +1,15 @@
 """The envelope that every message travels in, and the only way in and out of bytes.
 
-A body is refused before it can cost anything: the size is checked before parsing, and what JSON
-leaves open (repeated keys, numbers beyond 64 bits or beyond a double, bottomless nesting) is
-checked before a model sees it. What is refused is refused with an `InvalidMessage` that names the
-field and the remedy. This module does no I/O and knows no clock: ids and times are the caller's.
+A body is refused before it can cost anything: its size is checked before it is parsed, and what JSON
+leaves open (`protocol.strict_json`) before a model sees it. What is refused is refused with an
+`InvalidMessage` that names the field and the remedy. No I/O and no clock: ids and times are the caller's.
 """
 
-import json
-import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import StringConstraints, ValidationError
-from pydantic_core import from_json
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.messages import (
@@ -47,6 +40,7 @@ from protocol.messages import (
     SwarmResponse,
     SwarmTask,
 )
+from protocol.strict_json import clipped, dotted, parse_object
 
 VERSION = "1.0"
 """Schema version of every message of this build; a reader refuses another major version."""
@@ -54,17 +48,6 @@ VERSION = "1.0"
 MESSAGE_BYTES = 1024 * 1024
 """What no message may exceed: the payload limit of the bus."""
 
-DEPTH_LIMIT = 64
-"""Objects and arrays within each other, the envelope included."""
-
-VALUES_LIMIT = 65_536
-"""Values in one message, and strings in one message."""
-
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_PUNCTUATION = (b",", b"[", b"{")
-_LEAST, _MOST = -(2**63), 2**63 - 1
-
-_Node = dict[str, Any] | list[Any]
 Body = TypeVar("Body", bound=Record)
 Message = TypeVar("Message", bound=Record)
 
@@ -172,7 +155,7 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
     """
     if len(data) > limit_bytes:
         raise MessageTooLarge("message", len(data), limit_bytes)
-    tree = _parse(data)
+    tree = parse_object(data)
     _check_version(tree.get("version"))
     name = tree.get("type")
     envelope = ENVELOPES.get(name) if isinstance(name, str) else None
@@ -199,108 +182,6 @@ def decode_as(data: bytes, model: type[Message], *, limit_bytes: int = MESSAGE_B
     return envelope.body
 
 
-def _parse(data: bytes) -> dict[str, Any]:
-    if not data:
-        raise InvalidMessage("message", "the body is empty", "send one JSON object")
-    _check_values(data)
-    try:
-        tree: object = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise InvalidMessage(
-            "message", f"not JSON: {error}", "send one JSON object (RFC 8259) in UTF-8"
-        ) from None
-    if not isinstance(tree, dict):
-        raise InvalidMessage("message", "the top level is no object", "send one JSON object")
-    root = cast("dict[str, Any]", tree)
-    keys = _count_keys(root, 1)
-    if keys is None:
-        _refuse_beyond_limits(root, ())
-    elif keys != data.translate(None, b" \t\r\n").count(b'":'):
-        _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated), ())
-    return root
-
-
-def _check_values(data: bytes) -> None:
-    """Refuses what is small in bytes and large in memory, looking at punctuation alone."""
-    if len(data) <= VALUES_LIMIT or sum(map(data.count, _PUNCTUATION)) <= VALUES_LIMIT:
-        return
-    bare, strings = _STRING.subn(b"", data, VALUES_LIMIT + 1)
-    if strings > VALUES_LIMIT or sum(map(bare.count, _PUNCTUATION)) > VALUES_LIMIT:
-        raise InvalidMessage(
-            "message", f"there are more than {VALUES_LIMIT:,} values", "send fewer at a time"
-        )
-
-
-def _count_keys(node: _Node, depth: int) -> int | None:
-    """The number of keys in a parsed tree, or None where it breaks a limit on nesting or numbers.
-
-    Every key in the bytes is followed by a colon after its closing quote, so there are at least as many
-    `":` as keys (strings may add some). As many distinct keys as `":` means that no key was repeated.
-    """
-    if depth > DEPTH_LIMIT:
-        return None
-    keys, values = (len(node), node.values()) if isinstance(node, dict) else (0, node)
-    for value in values:
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType] (the type of Any)
-        if kind is str:
-            continue
-        if kind is dict or kind is list:
-            inner = _count_keys(value, depth + 1)
-            if inner is None:
-                return None
-            keys += inner
-        elif (kind is int or kind is float) and not _LEAST <= value <= _MOST and _number_problem(value):
-            return None
-    return keys
-
-
-def _number_problem(number: float) -> str:
-    if isinstance(number, int):
-        return "" if _LEAST <= number <= _MOST else "the integer is beyond 64 bits"
-    return "" if isfinite(number) else "the number is beyond a double"
-
-
-def _refuse_beyond_limits(node: _Node, path: tuple[str | int, ...]) -> None:
-    """`_count_keys` over again, slower, with names."""
-    if len(path) >= DEPTH_LIMIT:
-        raise InvalidMessage(_dotted(path), f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        here = (*path, key)
-        if isinstance(value, dict | list):
-            _refuse_beyond_limits(cast("_Node", value), here)
-        elif isinstance(value, int | float) and (problem := _number_problem(value)):
-            raise InvalidMessage(_dotted(here), problem, "send it as a string")
-
-
-@dataclass(frozen=True, slots=True)
-class _Repeated:
-    """Stands in a parsed tree for an object that has a key twice."""
-
-    key: str
-
-
-def _unless_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    times = Counter(key for key, _ in pairs)
-    return _Repeated(times.most_common(1)[0][0])
-
-
-def _refuse_repeated_keys(node: object, path: tuple[str | int, ...]) -> None:
-    """The exact and slower check, for messages that look as if they had more keys than were parsed."""
-    if isinstance(node, _Repeated):
-        raise InvalidMessage(
-            _dotted((*path, node.key)), "the key is repeated in one object", "send each key once"
-        )
-    if isinstance(node, dict):
-        for key, value in cast("dict[str, object]", node).items():
-            _refuse_repeated_keys(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(cast("list[object]", node)):
-            _refuse_repeated_keys(value, (*path, index))
-
-
 def _check_version(version: object) -> None:
     if not isinstance(version, str):
         raise InvalidMessage("version", f"{_shown(version)} is no version", f"send {VERSION!r}")
@@ -308,7 +189,7 @@ def _check_version(version: object) -> None:
     if not (dot and major.isascii() and major.isdecimal() and minor.isascii() and minor.isdecimal()):
         raise InvalidMessage("version", f"{_shown(version)} is not MAJOR.MINOR", f"send {VERSION!r}")
     if major != "1":
-        raise UnsupportedVersion("version", _clipped(version), (1,))
+        raise UnsupportedVersion("version", clipped(version), (1,))
 
 
 def _invalid(name: str, error: ValidationError) -> InvalidMessage:
@@ -316,20 +197,10 @@ def _invalid(name: str, error: ValidationError) -> InvalidMessage:
     first, *others = error.errors(include_url=False, include_context=False, include_input=False)
     more = f" (and {len(others)} more)" if others else ""
     remedy = "add the field" if first["type"] == "missing" else f"see the JSON Schema of {name}"
-    return InvalidMessage(_dotted(first["loc"]), f"{first['msg']}{more}", remedy)
-
-
-def _dotted(path: tuple[str | int, ...]) -> str:
-    return _clipped(".".join(str(part) for part in path), 200)
-
-
-def _clipped(text: str, limit: int = 60) -> str:
-    """Safe to log: printable, and no longer than a line."""
-    shown = text if len(text) <= limit else text[:limit] + "…"
-    return shown if shown.isprintable() else repr(shown)
+    return InvalidMessage(dotted(first["loc"]), f"{first['msg']}{more}", remedy)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, str):
-        return repr(_clipped(value))
+        return repr(clipped(value))
     return "null" if value is None else f"a value of type {type(value).__name__}"

@@ -348,7 +348,10 @@ class QueryReply(Record):
 
 
 class Receipt(Lease):
-    """The leader's word on a discovery: `settled` (committed, now or before) or `stale` (refused, recorded)."""
+    """The leader's word on a discovery: `settled` (committed, now or before) or `stale` (refused, on record).
+
+    A worker keeps a finished discovery and publishes it again until it has the receipt.
+    """
 
     verdict: Literal["settled", "stale"]
     reason: str = ""

@@ -1,0 +1,143 @@
+"""Strict JSON: one object, with everything refused that RFC 8259 leaves to the reader.
+
+Repeated keys, numbers beyond 64 bits or beyond a double, bottomless nesting and bodies that are small
+in bytes but large in memory are refused before a model sees them, each at a bounded cost.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, cast
+
+from pydantic_core import from_json
+
+from protocol.errors import InvalidMessage
+
+DEPTH_LIMIT = 64
+"""Objects and arrays within each other, the outermost included."""
+
+VALUES_LIMIT = 65_536
+"""Values in one message, and strings in one message."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PUNCTUATION = (b",", b"[", b"{")
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+_Node = dict[str, Any] | list[Any]
+Path = tuple[str | int, ...]
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The object, parsed. :raises InvalidMessage: naming the field by its dotted path."""
+    if not data:
+        raise InvalidMessage("message", "the body is empty", "send one JSON object")
+    _check_values(data)
+    try:
+        tree: object = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidMessage(
+            "message", f"not JSON: {error}", "send one JSON object (RFC 8259) in UTF-8"
+        ) from None
+    if not isinstance(tree, dict):
+        raise InvalidMessage("message", "the top level is no object", "send one JSON object")
+    root = cast("dict[str, Any]", tree)
+    keys = _count_keys(root, 1)
+    if keys is None:
+        _refuse_beyond_limits(root, ())
+    elif keys != data.translate(None, b" \t\r\n").count(b'":'):
+        _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated), ())
+    return root
+
+
+def _check_values(data: bytes) -> None:
+    """Refuses what is small in bytes and large in memory, looking at punctuation alone."""
+    if len(data) <= VALUES_LIMIT or sum(map(data.count, _PUNCTUATION)) <= VALUES_LIMIT:
+        return
+    bare, strings = _STRING.subn(b"", data, VALUES_LIMIT + 1)
+    if strings > VALUES_LIMIT or sum(map(bare.count, _PUNCTUATION)) > VALUES_LIMIT:
+        raise InvalidMessage(
+            "message", f"there are more than {VALUES_LIMIT:,} values", "send fewer at a time"
+        )
+
+
+def _count_keys(node: _Node, depth: int) -> int | None:
+    """The number of keys in a parsed tree, or None where it breaks a limit on nesting or numbers.
+
+    Every key in the bytes is followed by a colon after its closing quote, so there are at least as many
+    `":` as keys (strings may add some). As many distinct keys as `":` means that no key was repeated.
+    """
+    if depth > DEPTH_LIMIT:
+        return None
+    keys, values = (len(node), node.values()) if isinstance(node, dict) else (0, node)
+    for value in values:
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType] (the type of Any)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            inner = _count_keys(value, depth + 1)
+            if inner is None:
+                return None
+            keys += inner
+        elif (kind is int or kind is float) and not _LEAST <= value <= _MOST and _number_problem(value):
+            return None
+    return keys
+
+
+def _number_problem(number: float) -> str:
+    if isinstance(number, int):
+        return "" if _LEAST <= number <= _MOST else "the integer is beyond 64 bits"
+    return "" if isfinite(number) else "the number is beyond a double"
+
+
+def _refuse_beyond_limits(node: _Node, path: Path) -> None:
+    """`_count_keys` over again, slower, with names."""
+    if len(path) >= DEPTH_LIMIT:
+        raise InvalidMessage(dotted(path), f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        here = (*path, key)
+        if isinstance(value, dict | list):
+            _refuse_beyond_limits(cast("_Node", value), here)
+        elif isinstance(value, int | float) and (problem := _number_problem(value)):
+            raise InvalidMessage(dotted(here), problem, "send it as a string")
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """Stands in a parsed tree for an object that has a key twice."""
+
+    key: str
+
+
+def _unless_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    times = Counter(key for key, _ in pairs)
+    return _Repeated(times.most_common(1)[0][0])
+
+
+def _refuse_repeated_keys(node: object, path: Path) -> None:
+    """The exact and slower check, for messages that look as if they had more keys than were parsed."""
+    if isinstance(node, _Repeated):
+        raise InvalidMessage(
+            dotted((*path, node.key)), "the key is repeated in one object", "send each key once"
+        )
+    if isinstance(node, dict):
+        for key, value in cast("dict[str, object]", node).items():
+            _refuse_repeated_keys(value, (*path, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(cast("list[object]", node)):
+            _refuse_repeated_keys(value, (*path, index))
+
+
+def dotted(path: Path) -> str:
+    """A path as errors name it."""
+    return clipped(".".join(str(part) for part in path), 200)
+
+
+def clipped(text: str, limit: int = 60) -> str:
+    """Safe to log: printable, and no longer than a line."""
+    shown = text if len(text) <= limit else text[:limit] + "…"
+    return shown if shown.isprintable() else repr(shown)
