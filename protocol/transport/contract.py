@@ -45,9 +45,12 @@ class Drift:
 class Delivery(Protocol):
     """A message from a durable consumer. Settling it is a hint, sent without waiting."""
 
-    subject: str
-    data: bytes
-    headers: Mapping[str, str]
+    @property
+    def subject(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     def ack(self) -> None: ...
     def nak(self, delay_seconds: float = 0) -> None: ...
@@ -57,9 +60,12 @@ class Delivery(Protocol):
 class Message(Protocol):
     """A core message: a request if somebody waits for a reply."""
 
-    subject: str
-    data: bytes
-    headers: Mapping[str, str]
+    @property
+    def subject(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     def reply(self, data: bytes) -> None:
         """Sends the reply without waiting; does nothing where nobody asked."""
