@@ -1,27 +1,28 @@
 """Every error that swarmboard raises on purpose, by who must act.
 
-    SwarmError
-    ├── UserError                the input is wrong: change it
-    │   ├── InvalidMessage       a message, file or option that cannot be accepted; names the field
-    │   │   ├── MessageTooLarge
-    │   │   └── UnsupportedVersion
-    │   ├── NotFound             there is no such run, task, artifact …
-    │   ├── Overloaded           admission is refused for now; says when to try again
-    │   └── InvalidSettings      an option, environment variable or settings file is wrong
-    ├── OperatorError            a server is down, missing or wrongly set up
-    │   ├── StoreUnavailable     Redis does not answer
-    │   ├── TransportUnavailable NATS does not answer
-    │   │   ├── NoResponder      nobody serves the subject of a request
-    │   │   └── ReplyTimeout     somebody may have served it, but no reply came in time
-    │   └── ServerMissing        a server program is not installed
-    ├── FenceError               somebody else holds the authority now: stop, reload
-    │   ├── StaleLeader          the leader's token is no longer the run's
-    │   ├── HeadMismatch         the log's head is not where the writer left it
-    │   └── StaleEpoch           the lease on a task moved on
-    └── AuthorError              a bug in an agent or in swarmboard
-        ├── ArtifactConflict     the same artifact id with another content
-        ├── UnknownArtifactType  a type that nobody registered
-        └── InvalidAgent         a declaration of an agent that cannot work
+SwarmError
+├── UserError                the input is wrong: change it
+│   ├── InvalidMessage       a message, file or option that cannot be accepted; names the field
+│   │   ├── MessageTooLarge
+│   │   └── UnsupportedVersion
+│   ├── NotFound             there is no such run, task, artifact …
+│   ├── Overloaded           admission is refused for now; says when to try again
+│   └── InvalidSettings      an option, environment variable or settings file is wrong
+├── OperatorError            a server is down, missing or wrongly set up
+│   ├── StoreUnavailable     Redis does not answer
+│   ├── TransportUnavailable NATS does not answer
+│   │   ├── NoResponder      nobody serves the subject of a request
+│   │   └── ReplyTimeout     somebody may have served it, but no reply came in time
+│   ├── ServerMissing        a server program is not installed
+│   └── ServerFailed         an embedded server does not start, or does not stay up
+├── FenceError               somebody else holds the authority now: stop, reload
+│   ├── StaleLeader          the leader's token is no longer the run's
+│   ├── HeadMismatch         the log's head is not where the writer left it
+│   └── StaleEpoch           the lease on a task moved on
+└── AuthorError              a bug in an agent or in swarmboard
+    ├── ArtifactConflict     the same artifact id with another content
+    ├── UnknownArtifactType  a type that nobody registered
+    └── InvalidAgent         a declaration of an agent that cannot work
 """
 
 from collections.abc import Sequence
@@ -86,9 +87,7 @@ class Overloaded(UserError):
     """Admission is refused for now."""
 
     def __init__(self, what: str, limit: int, retry_after_seconds: float) -> None:
-        super().__init__(
-            f"{what}: the limit of {limit:,} is reached; try again in {retry_after_seconds:g} s"
-        )
+        super().__init__(f"{what}: the limit of {limit:,} is reached; try again in {retry_after_seconds:g} s")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -140,6 +139,18 @@ class ServerMissing(OperatorError):
     def __init__(self, program: str, remedy: str) -> None:
         super().__init__(f"{program} is not installed; {remedy}")
         self.program = program
+
+
+class ServerFailed(OperatorError):
+    """An embedded server does not start, or does not stay up. `log` holds the last lines that it wrote."""
+
+    def __init__(self, program: str, problem: str, remedy: str, log: str = "") -> None:
+        tail = f"\nlast lines of its log:\n{log}" if log else ""
+        super().__init__(f"{program}: {problem}; {remedy}{tail}")
+        self.program = program
+        self.problem = problem
+        self.remedy = remedy
+        self.log = log
 
 
 class FenceError(SwarmError):

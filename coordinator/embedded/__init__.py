@@ -1,1 +1,1 @@
-"""Real servers on this machine: the programs, their configuration, their lifetime. No fakes."""
+"""Real servers as children of this process: started, watched, and never left behind."""
