@@ -122,6 +122,7 @@ class TaskRequeued(Event):
     kind = "task_requeued"
     task: Id
     token: Id
+    cause: Literal["silent", "restarted", "unlisted", "released", "transient", "capacity"]
     reason: str
     uses_attempt: bool = True
     not_before_ms: int = 0
@@ -130,7 +131,10 @@ class TaskRequeued(Event):
 
 
 class TaskSettled(Event):
-    """The end of a task. `reward_micro` is told to the frontier unless the task was cancelled."""
+    """The end of a task. `reward_micro` is told to the frontier unless the task was cancelled.
+
+    `worker` is whose result it was; None when the task ended without one, and its token with it.
+    """
 
     kind = "task_settled"
     task: Id
@@ -195,10 +199,23 @@ class InquiryAnswered(Event):
 
 
 class ExplorationStopped(Event):
-    """No further visits: the budget, the deadline, a cancellation, or nothing left to explore."""
+    """No further visits of explored directions: the budget or the deadline."""
 
     kind = "exploration_stopped"
     reason: str
+
+
+class RunCancelled(Event):
+    """Somebody asked for the end; open tasks are cancelled, and the finishing agents do not run."""
+
+    kind = "run_cancelled"
+    reason: str
+
+
+class RunFinishing(Event):
+    """All exploration has ended; the finishing agents' directions follow."""
+
+    kind = "run_finishing"
 
 
 class RunEnded(Event):

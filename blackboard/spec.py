@@ -48,7 +48,7 @@ class RunSpec(Record):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     """Dispatches of one task, after which it is dead-lettered."""
     max_directions: Annotated[int, Field(ge=1)] = 1_000_000
-    settings: dict[str, JsonValue] = {}
+    settings: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Handed to every agent with its claim; no secrets."""
     seed: Count = 0
     keep_seconds: Annotated[float, Field(gt=0)] = 30 * 86_400

@@ -55,7 +55,9 @@ class Artifact(Record):
 
 def canonical_json(payload: JsonValue) -> bytes:
     """Sorted keys, no blanks, UTF-8: equal values have equal bytes."""
-    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def digest_of(payload: JsonValue) -> str:
@@ -76,7 +78,10 @@ class ArtifactRegistry:
         if not model.model_config.get("frozen"):
             raise TypeError(f"{model.__name__}: artifact payloads are immutable; set frozen=True")
         known = self._models.get((name, version))
-        if known is not None and (known.__module__, known.__qualname__) != (model.__module__, model.__qualname__):
+        if known is not None and (known.__module__, known.__qualname__) != (
+            model.__module__,
+            model.__qualname__,
+        ):
             raise TypeError(f"artifact type {name!r} version {version} is already {known.__qualname__}")
         self._models[name, version] = model
         self._names[model] = name, version

@@ -1,0 +1,117 @@
+"""Events and rows as bytes, and back. Both are versioned, with upcasters from every older format.
+
+An event is the JSON pair `[kind, data]`; fields at their defaults are left out.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from blackboard.events import EVENTS, Event
+from blackboard.queries import index_terms
+from blackboard.spec import RunSpec
+from blackboard.state import DirectionRow, InquiryRow, Row, RunState, TaskRow, Totals, restore
+from blackboard.store import ArtifactWrite, Loaded, RowKind, RowWrite
+from protocol.artifacts import Artifact
+from protocol.messages import Step
+
+FORMAT = 1
+"""Version of what this build writes. A store holds it per run, and an older build refuses a newer one."""
+
+Upcaster = Callable[[str, dict[str, Any]], dict[str, Any]]
+UPCASTERS: Mapping[int, Upcaster] = {}
+"""From a format to the next: takes an event's or row's kind and data."""
+
+_TASK = TypeAdapter(TaskRow)
+_DIRECTION = TypeAdapter(DirectionRow)
+_INQUIRY = TypeAdapter(InquiryRow)
+_TOTALS = TypeAdapter(Totals)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    TaskRow: _TASK,
+    DirectionRow: _DIRECTION,
+    InquiryRow: _INQUIRY,
+    Totals: _TOTALS,
+    RunSpec: TypeAdapter(RunSpec),
+    Step: TypeAdapter(Step),
+}
+
+
+def encode_event(event: Event) -> bytes:
+    return f'["{event.kind}",{event.model_dump_json(exclude_defaults=True)}]'.encode()
+
+
+def decode_event(data: bytes, written_as: int = FORMAT) -> Event:
+    """:raises KeyError: for a kind that this build does not know."""
+    kind, fields = json.loads(data)
+    return EVENTS[kind].model_validate(upcast(kind, fields, written_as))
+
+
+def upcast(kind: str, fields: dict[str, Any], written_as: int) -> dict[str, Any]:
+    """Brings data of an older format to the present one, step by step."""
+    for version in range(written_as, FORMAT):
+        fields = UPCASTERS[version](kind, fields)
+    return fields
+
+
+def encode_row(row: Row) -> bytes:
+    return _ADAPTERS[type(row)].dump_json(row, exclude_defaults=True)
+
+
+def encode_rows(changes: Mapping[tuple[RowKind, str], Row]) -> list[RowWrite]:
+    return [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
+
+
+def encode_artifact(artifact: Artifact) -> ArtifactWrite:
+    return ArtifactWrite(
+        id=artifact.id,
+        number=artifact.number,
+        digest=artifact.digest,
+        value=artifact.model_dump_json(exclude_defaults=True).encode(),
+        terms=index_terms(artifact),
+        created_ms=artifact.created_ms,
+        body=None if artifact.body is None else artifact.body.digest,
+    )
+
+
+def decode_artifact(data: bytes) -> Artifact:
+    return Artifact.model_validate_json(data)
+
+
+def decode_task(data: bytes) -> TaskRow:
+    return _TASK.validate_json(data)
+
+
+def decode_direction(data: bytes) -> DirectionRow:
+    return _DIRECTION.validate_json(data)
+
+
+def decode_totals(data: bytes) -> Totals:
+    return _TOTALS.validate_json(data)
+
+
+def decode_spec(data: bytes) -> RunSpec:
+    return RunSpec.model_validate_json(data)
+
+
+def decode_steps(rows: Mapping[str, bytes]) -> Sequence[Step]:
+    """A task's steps in the order of their numbers."""
+    return [Step.model_validate_json(rows[key]) for key in sorted(rows)]
+
+
+def decode_state(loaded: Loaded) -> RunState:
+    """The state that a new leader starts from."""
+    run = loaded.rows["run"]
+
+    def rows(kind: RowKind) -> Iterable[bytes]:
+        return loaded.rows.get(kind, {}).values()
+
+    return restore(
+        loaded.head,
+        decode_spec(run["spec"]),
+        decode_totals(run["totals"]),
+        map(_TASK.validate_json, rows("task")),
+        map(_DIRECTION.validate_json, rows("direction")),
+        map(_INQUIRY.validate_json, rows("inquiry")),
+    )

@@ -1,0 +1,303 @@
+"""What each event does to the state. No policy, no clock, no randomness: events carry every choice.
+
+`fold(log) = rows` is the oracle of the tests. The state is changed in place; the leader drops it and
+reloads when an append is refused.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from blackboard import events as ev
+from blackboard.events import Event
+from blackboard.rewards import expire, start, tell
+from blackboard.state import (
+    OPEN,
+    DirectionRow,
+    InquiryRow,
+    RunState,
+    StepKey,
+    TaskRow,
+    TaskStatus,
+    Totals,
+    index_task,
+    unindex_task,
+)
+from protocol.artifacts import digest_of
+from protocol.messages import Step
+
+
+def begin(event: ev.RunCreated) -> RunState:
+    """The state after a run's first event."""
+    spec = event.spec
+    state = RunState(spec=spec, totals=Totals(run=spec.run, created_ms=event.at_ms), head=1)
+    state.changes["run", "spec"] = spec
+    state.changes["run", "totals"] = state.totals
+    return state
+
+
+def evolve(state: RunState, event: Event) -> RunState:
+    """Applies one event, and advances the head by one."""
+    _EVOLVE[type(event)](state, event)
+    state.head += 1
+    return state
+
+
+def fold(events: Iterable[Event]) -> RunState:
+    """The state that a whole log leads to. The first event is `RunCreated`."""
+    iterator = iter(events)
+    first = next(iterator)
+    if not isinstance(first, ev.RunCreated):
+        raise TypeError(f"a log begins with run_created, not {first.kind}")
+    state = begin(first)
+    for event in iterator:
+        evolve(state, event)
+    return state
+
+
+def step_key(step: Step) -> StepKey:
+    """Model calls and pure steps match by path, request and occurrence, effects without the request."""
+    if step.kind in ("pure", "model"):
+        return "value", step.path, step.request, step.occurrence
+    return step.kind, step.path, "", step.occurrence
+
+
+def step_digest(step: Step) -> str:
+    """Two records under one key are the same record if and only if these are equal."""
+    return step.body.digest if step.body is not None else digest_of(step.value)
+
+
+def _totals(state: RunState) -> Totals:
+    state.changes["run", "totals"] = state.totals
+    return state.totals
+
+
+def _direction(state: RunState, identity: str) -> DirectionRow:
+    row = state.directions[identity]
+    state.changes["direction", identity] = row
+    return row
+
+
+def _task(state: RunState, identity: str) -> TaskRow:
+    row = state.tasks[identity]
+    state.changes["task", identity] = row
+    return row
+
+
+def _move(state: RunState, task: TaskRow, status: TaskStatus) -> None:
+    unindex_task(state, task)
+    task.status = status
+    index_task(state, task)
+
+
+def _explored(state: RunState, agent: str) -> bool:
+    spec = state.spec.agent(agent)
+    return spec is not None and spec.trigger == "explore"
+
+
+def _leader_changed(state: RunState, event: ev.LeaderChanged) -> None:
+    totals = _totals(state)
+    totals.leader = event.coordinator
+    totals.takeovers += 1
+    totals.lost_events += event.lost_events
+
+
+def _direction_opened(state: RunState, event: ev.DirectionOpened) -> None:
+    totals = _totals(state)
+    totals.directions += 1
+    state.directions[event.direction] = DirectionRow(
+        id=event.direction,
+        agent=event.agent,
+        topic=event.topic,
+        opened=totals.directions,
+        opened_ms=event.at_ms,
+        inputs=event.inputs,
+        parent=event.parent,
+        task=event.task,
+        prior_micro=event.prior_micro,
+        max_visits=event.max_visits,
+    )
+    if _direction(state, event.direction).open:
+        state.choosable[event.agent] += 1
+
+
+def _direction_proposed_again(state: RunState, event: ev.DirectionProposedAgain) -> None:
+    row = _direction(state, event.direction)
+    row.parents = (*row.parents, event.parent)
+
+
+def _direction_retired(state: RunState, event: ev.DirectionRetired) -> None:
+    row = _direction(state, event.direction)
+    if row.open:
+        state.choosable[row.agent] -= 1
+    row.retired = event.reason
+
+
+def _task_dispatched(state: RunState, event: ev.TaskDispatched) -> None:
+    row = state.tasks.get(event.task)
+    if row is None:
+        row = state.tasks[event.task] = _visit(state, event)
+    task = _task(state, event.task)
+    task.attempt = event.attempt
+    task.tries += 1
+    task.token = event.token
+    task.worker = task.incarnation = None
+    task.dispatched_ms = event.at_ms
+    task.not_before_ms = 0
+    task.reason = ""
+    _move(state, task, "dispatched")
+
+
+def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
+    direction = _direction(state, event.direction)
+    was_open = direction.open
+    start(direction)
+    if was_open and not direction.open:
+        state.choosable[direction.agent] -= 1
+    totals = _totals(state)
+    totals.choices += 1
+    totals.explored += _explored(state, event.agent)
+    task = TaskRow(
+        id=event.task,
+        direction=event.direction,
+        agent=event.agent,
+        visit=event.visit,
+        created_ms=event.at_ms,
+        choice=event.choice,
+    )
+    index_task(state, task)
+    return task
+
+
+def _task_claimed(state: RunState, event: ev.TaskClaimed) -> None:
+    task = _task(state, event.task)
+    unindex_task(state, task)
+    task.status = "running"
+    task.worker, task.incarnation, task.grant = event.worker, event.incarnation, event.grant
+    task.claimed_ms = event.at_ms
+    index_task(state, task)
+
+
+def _task_requeued(state: RunState, event: ev.TaskRequeued) -> None:
+    task = _task(state, event.task)
+    _move(state, task, "queued")
+    task.reason, task.failure = event.reason, event.failure
+    task.not_before_ms = event.not_before_ms
+    task.usage = task.usage.plus(event.usage)
+    task.worker = task.incarnation = None
+    task.token = ""
+    if not event.uses_attempt:
+        task.tries -= 1
+    totals = _totals(state)
+    totals.usage = totals.usage.plus(event.usage)
+
+
+def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
+    task = _task(state, event.task)
+    _move(state, task, event.status)
+    if event.worker is None:
+        task.token = ""
+    else:
+        task.worker = event.worker
+    task.reason, task.failure = event.reason, event.failure
+    task.reward_micro, task.artifacts = event.reward_micro, event.artifacts
+    task.usage = task.usage.plus(event.usage)
+    task.settled_ms = event.at_ms
+    state.journals.pop(task.id, None)
+    direction = _direction(state, task.direction)
+    if event.status == "cancelled":
+        expire(direction)
+    else:
+        tell(direction, task.visit, event.reward_micro, event.usage.cost_microdollars or 0)
+    totals = _totals(state)
+    totals.tasks[event.status] = totals.tasks.get(event.status, 0) + 1
+    totals.usage = totals.usage.plus(event.usage)
+
+
+def _artifact_posted(state: RunState, event: ev.ArtifactPosted) -> None:
+    _totals(state).artifacts += 1
+    state.posted.append(event.artifact)
+
+
+def _result_refused(state: RunState, event: ev.ResultRefused) -> None:
+    del event
+    _totals(state).refused += 1
+
+
+def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
+    task = _task(state, event.task)
+    known = state.journals.get(task.id)
+    if known is None and event.first == 0:
+        known = state.journals[task.id] = {}
+    for number, step in enumerate(event.steps, event.first):
+        state.changes["step", f"{task.id}:{number:06d}"] = step
+        if known is not None:
+            known[step_key(step)] = step_digest(step)
+    task.steps = event.first + len(event.steps)
+
+
+def _inquiry_asked(state: RunState, event: ev.InquiryAsked) -> None:
+    row = InquiryRow(event.inquiry, event.task, event.asker, event.agent, event.question, event.at_ms)
+    state.inquiries[row.id] = row
+    state.changes["inquiry", row.id] = row
+
+
+def _inquiry_answered(state: RunState, event: ev.InquiryAnswered) -> None:
+    row = state.inquiries[event.inquiry]
+    row.answered_ms, row.answerer = event.at_ms, event.answerer
+    row.answer, row.failure = event.answer, event.failure
+    state.changes["inquiry", row.id] = row
+
+
+def _exploration_stopped(state: RunState, event: ev.ExplorationStopped) -> None:
+    totals = _totals(state)
+    totals.exploring = False
+    totals.reason = event.reason
+
+
+def _run_cancelled(state: RunState, event: ev.RunCancelled) -> None:
+    totals = _totals(state)
+    totals.cancelling = True
+    totals.exploring = False
+    totals.reason = event.reason
+
+
+def _run_finishing(state: RunState, event: ev.RunFinishing) -> None:
+    del event
+    _totals(state).status = "finishing"
+
+
+def _run_ended(state: RunState, event: ev.RunEnded) -> None:
+    totals = _totals(state)
+    totals.status, totals.reason, totals.ended_ms = event.status, event.reason, event.at_ms
+    totals.exploring = False
+
+
+def _record_only(state: RunState, event: Event) -> None:
+    """Kept in the log for people; no decision depends on it."""
+
+
+_EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
+    ev.LeaderChanged: _leader_changed,
+    ev.DirectionOpened: _direction_opened,
+    ev.DirectionProposedAgain: _direction_proposed_again,
+    ev.DirectionRetired: _direction_retired,
+    ev.FollowUpRefused: _record_only,
+    ev.TaskDispatched: _task_dispatched,
+    ev.TaskClaimed: _task_claimed,
+    ev.TaskRequeued: _task_requeued,
+    ev.TaskSettled: _task_settled,
+    ev.ArtifactPosted: _artifact_posted,
+    ev.ResultRefused: _result_refused,
+    ev.StepsRecorded: _steps_recorded,
+    ev.WorkerLost: _record_only,
+    ev.InquiryAsked: _inquiry_asked,
+    ev.InquiryAnswered: _inquiry_answered,
+    ev.ExplorationStopped: _exploration_stopped,
+    ev.RunCancelled: _run_cancelled,
+    ev.RunFinishing: _run_finishing,
+    ev.RunEnded: _run_ended,
+}
+
+
+def is_open(task: TaskRow) -> bool:
+    return task.status in OPEN

@@ -1,0 +1,1 @@
+"""The decisions themselves, by subject. Pure: state, command and environment in, events and effects out."""

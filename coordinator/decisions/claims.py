@@ -1,0 +1,83 @@
+"""Claims of dispatched tasks, and the journal of claimed ones. Both are fenced by the dispatch's token."""
+
+from blackboard import events as ev
+from blackboard.evolve import step_digest, step_key
+from blackboard.state import OPEN, RunState, StepKey, TaskRow
+from coordinator.decision import AnswerClaim, Claim, Decision, Env, RecordSteps, Reply
+from protocol.messages import Lease, RecordReply, Refusal, Step
+
+
+def claim(state: RunState, command: Claim, env: Env) -> Decision:
+    """Grants each lease that is dispatched and unheld, and again what the same incarnation holds."""
+    request = command.request
+    decision = Decision()
+    granted: list[Lease] = []
+    refused: list[Refusal] = []
+    for lease in request.leases:
+        task = state.tasks.get(lease.task)
+        reason = _refusal(state, task, command, lease)
+        if task is None or reason:
+            refused.append(Refusal(task=lease.task, token=lease.token, reason=reason))
+            continue
+        granted.append(lease)
+        if task.status == "dispatched":
+            decision.events.append(
+                ev.TaskClaimed(
+                    at_ms=env.now_ms,
+                    task=lease.task,
+                    token=lease.token,
+                    worker=request.worker,
+                    incarnation=request.incarnation,
+                    grant=request.number,
+                )
+            )
+    decision.effects.append(AnswerClaim(command.source, request.number, tuple(granted), tuple(refused)))
+    return decision
+
+
+def _refusal(state: RunState, task: TaskRow | None, command: Claim, lease: Lease) -> str:
+    """Why a claim is refused; empty when it is not."""
+    if task is None:
+        return "no such task"
+    if state.totals.cancelling or state.totals.ended:
+        return "the run is over"
+    if task.token != lease.token or task.status == "queued":
+        return "the task was dispatched again"
+    if task.status == "dispatched":
+        return ""
+    if task.status != "running":
+        return f"the task is {task.status}"
+    same = task.worker == command.request.worker and task.incarnation == command.request.incarnation
+    return "" if same else "another worker holds the task"
+
+
+def record(state: RunState, command: RecordSteps, env: Env) -> Decision:
+    """Adds steps to a journal. One already recorded is skipped; its key with another value is a conflict.
+
+    The task's journal must be in `state.journals` if it has steps.
+    """
+    request = command.request
+    task = state.tasks.get(request.task)
+    if task is None or task.status not in OPEN or task.token != request.token:
+        return _answer(command, RecordReply(verdict="stale", reason="the lease on the task moved on"))
+    known = state.journals.get(task.id, {})
+    fresh: dict[StepKey, Step] = {}
+    for step in request.steps:
+        key = step_key(step)
+        recorded = known.get(key) or (step_digest(fresh[key]) if key in fresh else None)
+        if recorded is None:
+            fresh[key] = step
+        elif recorded != step_digest(step):
+            reason = f"step {step.path!r} ({step.occurrence}) is recorded with another value"
+            return _answer(command, RecordReply(verdict="conflict", reason=reason))
+    decision = _answer(command, RecordReply(verdict="recorded"))
+    if fresh:
+        steps = tuple(fresh.values())
+        decision.events.append(
+            ev.StepsRecorded(at_ms=env.now_ms, task=task.id, token=task.token, first=task.steps, steps=steps)
+        )
+    return decision
+
+
+def _answer(command: RecordSteps, reply: RecordReply) -> Decision:
+    return Decision(effects=[Reply(command.source, reply)])

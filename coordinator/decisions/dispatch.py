@@ -1,0 +1,120 @@
+"""Which task next: requeued ones that are due come first, then a new visit that the frontier chooses."""
+
+from collections import Counter
+
+from blackboard import events as ev
+from blackboard.state import RunState
+from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
+from coordinator.run import Run
+from protocol.ids import task_id
+from protocol.messages import Lease
+
+
+def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
+    """Dispatches queued tasks again, the longest waiting first, while there is room."""
+    decision = Decision()
+    room, total = Counter(command.room), command.total
+    for identity in state.queued:
+        if total <= 0:
+            break
+        task = state.tasks[identity]
+        if task.not_before_ms > env.now_ms or room[task.agent] <= 0:
+            continue
+        room[task.agent] -= 1
+        total -= 1
+        _dispatch(
+            decision,
+            ev.TaskDispatched(
+                at_ms=env.now_ms,
+                task=task.id,
+                direction=task.direction,
+                agent=task.agent,
+                visit=task.visit,
+                attempt=task.attempt + 1,
+                token=env.token(),
+            ),
+        )
+    return decision
+
+
+def visit(run: Run, command: Visit, env: Env) -> Decision:
+    """A new visit of the direction that the agent's frontier chooses; nothing when it has none to offer."""
+    state = run.state
+    decision = Decision()
+    agent = state.spec.agent(command.agent)
+    if agent is None or not may_visit(state, agent.name, env.now_ms):
+        return decision
+    choice = run.frontiers[agent.name].choose(state.totals.choices, state.spec.seed)
+    if choice is None:
+        return decision
+    direction = state.directions[choice.chosen.direction]
+    number = direction.numbered + 1
+    _dispatch(
+        decision,
+        ev.TaskDispatched(
+            at_ms=env.now_ms,
+            task=task_id(state.spec.run, direction.id, number),
+            direction=direction.id,
+            agent=agent.name,
+            visit=number,
+            attempt=1,
+            token=env.token(),
+            choice=choice if agent.trigger == "explore" else None,
+        ),
+    )
+    return decision
+
+
+def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
+    """Whether a new visit for this agent may be made at all: open directions, and what the run allows."""
+    if state.choosable[agent] <= 0 or state.totals.ended or state.totals.cancelling:
+        return False
+    spec = state.spec.agent(agent)
+    if spec is None or spec.trigger != "explore":
+        return True
+    return state.totals.exploring and not exploration_limit(state, now_ms)
+
+
+def exploration_limit(state: RunState, now_ms: int) -> str:
+    """The limit that ends exploration now, in words; empty when there is none."""
+    budget, totals = state.spec.budget, state.totals
+    usage = totals.usage
+    if state.spec.deadline_ms is not None and now_ms >= state.spec.deadline_ms:
+        return "the deadline has passed"
+    spent = (
+        ("tasks", totals.explored, budget.tasks),
+        ("model calls", usage.model_calls, budget.model_calls),
+        ("tokens", usage.tokens_in + usage.tokens_out, budget.tokens),
+        ("micro-dollars", usage.cost_microdollars or 0, budget.cost_microdollars),
+    )
+    for what, used, limit in spent:
+        if limit is not None and used >= limit:
+            return f"the budget of {limit:,} {what} is spent"
+    return ""
+
+
+def wanted(state: RunState, now_ms: int) -> dict[str, int]:
+    """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits."""
+    demand = Counter(state.busy)
+    for identity in state.queued:
+        task = state.tasks[identity]
+        if task.not_before_ms <= now_ms:
+            demand[task.agent] += 1
+    for agent in state.spec.agents:
+        if may_visit(state, agent.name, now_ms):
+            demand[agent.name] += _new_visits(state, agent.name)
+    return {agent: count for agent, count in demand.items() if count}
+
+
+def _new_visits(state: RunState, agent: str) -> int:
+    spec = state.spec.agent(agent)
+    if spec is None or spec.trigger != "explore":
+        return state.choosable[agent]
+    if state.spec.budget.tasks is None:
+        return 1_000_000
+    return state.spec.budget.tasks - state.totals.explored
+
+
+def _dispatch(decision: Decision, event: ev.TaskDispatched) -> None:
+    decision.events.append(event)
+    decision.effects.append(Publish(Lease(task=event.task, token=event.token)))

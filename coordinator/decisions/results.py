@@ -1,0 +1,221 @@
+"""Discoveries: a result is folded once, under the token of its task's newest dispatch, or refused."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from blackboard import events as ev
+from blackboard.events import MICRO, Event
+from blackboard.state import RunState, TaskRow
+from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendReceipt
+from coordinator.decisions.directions import follow_ups, triggered
+from protocol.artifacts import Artifact, Producer, digest_of
+from protocol.errors import ArtifactConflict
+from protocol.ids import artifact_id
+from protocol.messages import ArtifactDraft, DeadLetter, Failure, Receipt, SwarmDiscovery
+
+BACKOFF_BASE_MS = 1_000
+BACKOFF_LIMIT_MS = 60_000
+
+
+def commit(state: RunState, command: Commit, env: Env) -> Decision:
+    """Settles or requeues the task of a discovery; a stale one is refused and recorded (P3)."""
+    discovery = command.discovery
+    task = state.tasks.get(discovery.task)
+    decision = Decision(effects=[Acknowledge(command.source)])
+    receipt = Receipt(task=discovery.task, token=discovery.token, verdict="settled")
+    reason = _stale(task, discovery)
+    if task is None or reason:
+        decision.events.append(
+            ev.ResultRefused(
+                at_ms=env.now_ms,
+                task=discovery.task,
+                token=discovery.token,
+                worker=discovery.worker,
+                reason=reason,
+            )
+        )
+        receipt = Receipt(task=discovery.task, token=discovery.token, verdict="stale", reason=reason)
+    elif task.status in ("dispatched", "running"):
+        _settle(state, task, discovery, env, decision)
+    decision.effects.append(SendReceipt(discovery.worker, receipt))
+    return decision
+
+
+def _stale(task: TaskRow | None, discovery: SwarmDiscovery) -> str:
+    """Why a result is refused; empty when it counts now or counted before under the same token."""
+    if task is None:
+        return "no such task"
+    if task.token != discovery.token:
+        return f"the task moved on to attempt {task.attempt}" if task.token else f"the task is {task.status}"
+    return ""
+
+
+def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env, decision: Decision) -> None:
+    if discovery.outcome == "done":
+        try:
+            artifacts = _artifacts(state, task, discovery.artifacts, env)
+        except ArtifactConflict as conflict:
+            failure = Failure(kind="bug", message=str(conflict))
+            decision.events += end(state, task, env, "dead", str(conflict), failure, decision, discovery)
+        else:
+            decision.events += _done(state, task, discovery, artifacts, env)
+    elif discovery.outcome == "released":
+        decision.events.append(_requeued(task, discovery, env, "released"))
+    else:
+        failure = discovery.failure or Failure(kind="bug", message="failed without saying why")
+        decision.events += _failed(state, task, discovery, failure, env, decision)
+
+
+def _done(
+    state: RunState, task: TaskRow, discovery: SwarmDiscovery, artifacts: Sequence[Artifact], env: Env
+) -> list[Event]:
+    now = env.now_ms
+    events: list[Event] = [ev.ArtifactPosted(at_ms=now, artifact=artifact) for artifact in artifacts]
+    events.append(
+        ev.TaskSettled(
+            at_ms=now,
+            task=task.id,
+            token=task.token,
+            status="done",
+            worker=discovery.worker,
+            reward_micro=round(discovery.reward * MICRO),
+            usage=discovery.usage,
+            artifacts=len(artifacts),
+        )
+    )
+    events += follow_ups(state, task, discovery.follow_ups, env)
+    events += triggered(state, task, artifacts, env)
+    if discovery.exhausted and state.directions[task.direction].retired is None:
+        events.append(
+            ev.DirectionRetired(at_ms=now, direction=task.direction, reason="exhausted: nothing more to find")
+        )
+    return events
+
+
+def _artifacts(
+    state: RunState, task: TaskRow, drafts: Sequence[ArtifactDraft], env: Env
+) -> Sequence[Artifact]:
+    """:raises ArtifactConflict: when two drafts have one id and differ."""
+    artifacts: dict[str, Artifact] = {}
+    ordinals: dict[str, int] = {}
+    producer = Producer(agent=task.agent, task=task.id, attempt=task.attempt)
+    for draft in drafts:
+        ordinal = ordinals[draft.type] = ordinals.get(draft.type, 0) + 1
+        identity = artifact_id(task.id, draft.type, draft.key or str(ordinal))
+        digest = digest_of(draft.payload) if draft.body is None else draft.body.digest
+        if identity in artifacts:
+            if artifacts[identity].digest != digest:
+                raise ArtifactConflict(identity)
+            continue
+        artifacts[identity] = Artifact(
+            id=identity,
+            run=state.spec.run,
+            number=state.totals.artifacts + len(artifacts) + 1,
+            type=draft.type,
+            version=draft.version,
+            payload=draft.payload,
+            body=draft.body,
+            digest=digest,
+            producer=producer,
+            direction=task.direction,
+            parents=draft.parents,
+            correlation=draft.correlation,
+            tags=draft.tags,
+            visibility=draft.visibility,
+            text=draft.text,
+            created_ms=env.now_ms,
+            expires_ms=draft.expires_ms,
+        )
+    return tuple(artifacts.values())
+
+
+def _failed(
+    state: RunState, task: TaskRow, discovery: SwarmDiscovery, failure: Failure, env: Env, decision: Decision
+) -> list[Event]:
+    wait_ms = round((failure.retry_after_seconds or 0) * 1000)
+    if failure.kind == "capacity":
+        wait_ms = wait_ms or round(BACKOFF_LIMIT_MS / 2 * (1 + env.draw()))
+        return [_requeued(task, discovery, env, "capacity", wait_ms)]
+    if failure.kind == "transient" and task.tries < state.spec.max_attempts:
+        jitter = env.draw() * min(BACKOFF_LIMIT_MS, BACKOFF_BASE_MS * 2**task.tries)
+        return [_requeued(task, discovery, env, "transient", max(wait_ms, round(jitter)))]
+    status = "failed" if failure.kind == "user" else "dead"
+    reason = f"{failure.kind}: {failure.message}"
+    if failure.kind == "transient":
+        reason += f" (after {task.tries} attempts)"
+    return end(state, task, env, status, reason, failure, decision, discovery)
+
+
+def _requeued(
+    task: TaskRow,
+    discovery: SwarmDiscovery,
+    env: Env,
+    cause: Literal["released", "transient", "capacity"],
+    wait_ms: int = 0,
+) -> ev.TaskRequeued:
+    """Only a transient failure uses up an attempt."""
+    message = discovery.failure.message if discovery.failure else f"by worker {discovery.worker}"
+    return ev.TaskRequeued(
+        at_ms=env.now_ms,
+        task=task.id,
+        token=task.token,
+        cause=cause,
+        reason=f"{cause}: {message}",
+        uses_attempt=cause == "transient",
+        not_before_ms=env.now_ms + wait_ms if wait_ms else 0,
+        usage=discovery.usage,
+        failure=discovery.failure,
+    )
+
+
+def end(
+    state: RunState,
+    task: TaskRow,
+    env: Env,
+    status: str,
+    reason: str,
+    failure: Failure | None,
+    decision: Decision,
+    discovery: SwarmDiscovery | None = None,
+) -> list[Event]:
+    """Ends a task without a result: `failed`, `dead` (with a letter to the operator) or `cancelled`.
+
+    A direction whose task cannot end well retires, so that it is not tried again and again.
+    """
+    events: list[Event] = [
+        ev.TaskSettled.model_validate(
+            {
+                "at_ms": env.now_ms,
+                "task": task.id,
+                "token": task.token,
+                "status": status,
+                "reason": reason[:4000],
+                "worker": discovery.worker if discovery else None,
+                "usage": discovery.usage if discovery else {},
+                "failure": failure,
+            }
+        )
+    ]
+    if status == "cancelled":
+        return events
+    if state.directions[task.direction].retired is None:
+        events.append(
+            ev.DirectionRetired(
+                at_ms=env.now_ms, direction=task.direction, reason=f"its task ended {status}: {reason}"[:500]
+            )
+        )
+    if status == "dead":
+        decision.effects.append(
+            Bury(
+                DeadLetter(
+                    run=state.spec.run,
+                    task=task.id,
+                    agent=task.agent,
+                    direction=task.direction,
+                    attempts=task.attempt,
+                    reason=reason[:4000],
+                    failure=failure,
+                )
+            )
+        )
+    return events

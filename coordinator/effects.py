@@ -1,0 +1,185 @@
+"""Lets committed effects out: dispatches, grants, replies, acknowledgements, receipts, dead letters."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import cast
+
+from anyio.abc import TaskGroup
+
+from blackboard.encoding import decode_artifact, decode_steps
+from blackboard.state import RunState
+from coordinator.decision import (
+    Acknowledge,
+    AnswerClaim,
+    Bury,
+    Effect,
+    Publish,
+    Reply,
+    SendDrop,
+    SendReceipt,
+)
+from coordinator.office import Office
+from coordinator.outbox import Outbox
+from coordinator.reading import step_row_keys
+from coordinator.run import Run
+from protocol import subjects
+from protocol.artifacts import Artifact
+from protocol.errors import StoreUnavailable, TransportUnavailable
+from protocol.messages import (
+    ClaimReply,
+    Control,
+    DeadLetter,
+    Grant,
+    Lease,
+    Receipt,
+    Refusal,
+    Step,
+)
+from protocol.transport.contract import Delivery, Message
+
+STEPS_PAGE = 200
+
+
+class Release:
+    """Sends what a committed group has to say. One control message per worker and group."""
+
+    def __init__(self, office: Office, run: Run, outbox: Outbox, tasks: TaskGroup) -> None:
+        self._office = office
+        self._run = run
+        self._outbox = outbox
+        self._tasks = tasks
+
+    def all(self, effects: Sequence[Effect]) -> None:
+        receipts: dict[str, list[Receipt]] = defaultdict(list)
+        drops: dict[str, list[Lease]] = defaultdict(list)
+        for effect in effects:
+            match effect:
+                case Publish():
+                    self._outbox.publish(self._run.state, effect.lease)
+                case AnswerClaim():
+                    self._answer_claim(effect)
+                case Acknowledge():
+                    cast("Delivery", effect.source).ack()
+                case SendReceipt():
+                    receipts[effect.worker].append(effect.receipt)
+                case SendDrop():
+                    drops[effect.worker].append(effect.lease)
+                case Reply():
+                    self._office.post.reply(cast("Message", effect.source), effect.message)
+                case Bury():
+                    self._tasks.start_soon(self._bury, effect.letter)
+        for worker in sorted({*receipts, *drops}):
+            control = Control(receipts=tuple(receipts[worker]), drop=tuple(drops[worker]))
+            self._office.post.control(worker, control)
+
+    def _answer_claim(self, effect: AnswerClaim) -> None:
+        state = self._run.state
+        plain = all(
+            not state.tasks[lease.task].steps
+            and not state.directions[state.tasks[lease.task].direction].inputs
+            for lease in effect.granted
+        )
+        if plain:
+            grants = tuple(_grant(state, lease, effect.number) for lease in effect.granted)
+            self._reply(effect, grants, effect.refused)
+        else:
+            self._tasks.start_soon(self._answer_with_reads, effect)
+
+    async def _answer_with_reads(self, effect: AnswerClaim) -> None:
+        """Completes grants with inputs and journals; a store that fails leaves the claim to be repeated."""
+        state = self._run.state
+        grants: list[Grant] = []
+        room = self._office.settings.limits.reply_bytes
+        try:
+            for lease in effect.granted:
+                inputs = await self._inputs(state, lease, room)
+                room -= sum(len(data) for _, data in inputs)
+                steps, room = await self._steps(state, lease, room)
+                grants.append(
+                    _grant(
+                        state,
+                        lease,
+                        effect.number,
+                        inputs=tuple(artifact for artifact, _ in inputs),
+                        steps=steps,
+                    )
+                )
+        except StoreUnavailable:
+            return
+        self._reply(effect, tuple(grants), effect.refused)
+
+    async def _inputs(self, state: RunState, lease: Lease, room: int) -> list[tuple[Artifact, bytes]]:
+        """As many whole input artifacts as fit into `room` bytes, in their order."""
+        task = state.tasks[lease.task]
+        ids = state.directions[task.direction].inputs
+        rows = await self._office.store.artifacts(state.spec.run, ids)
+        now_ms = self._office.clock.now_ms()
+        found: list[tuple[Artifact, bytes]] = []
+        for identity in ids:
+            data = rows.get(identity)
+            if data is None:
+                continue
+            room -= len(data)
+            if room < 0:
+                break
+            artifact = decode_artifact(data)
+            if artifact.visible_to(task.agent, now_ms):
+                found.append((artifact, data))
+        return found
+
+    async def _steps(self, state: RunState, lease: Lease, room: int) -> tuple[tuple[Step, ...], int]:
+        """The first page of the journal, and the room that it leaves."""
+        task = state.tasks[lease.task]
+        keys = step_row_keys(task.id, 0, min(task.steps, STEPS_PAGE))
+        if not keys:
+            return (), room
+        rows = await self._office.store.rows(state.spec.run, "step", keys)
+        kept: dict[str, bytes] = {}
+        for key in sorted(rows):
+            room -= len(rows[key])
+            if room < 0:
+                break
+            kept[key] = rows[key]
+        return tuple(decode_steps(kept)), room
+
+    def _reply(self, effect: AnswerClaim, grants: tuple[Grant, ...], refusals: tuple[Refusal, ...]) -> None:
+        message = cast("Message", effect.source)
+        self._office.post.reply(message, ClaimReply(grants=grants, refusals=refusals))
+
+    async def _bury(self, letter: DeadLetter) -> None:
+        """The record in the log is the truth; the message is a courtesy that may be lost."""
+        _, data = self._office.post.sealed(letter)
+        try:
+            await self._office.transport.publish(subjects.DEAD, data, message_id=f"dead-{letter.task}")
+        except TransportUnavailable:
+            return
+
+
+def _grant(
+    state: RunState,
+    lease: Lease,
+    number: int,
+    *,
+    inputs: tuple[Artifact, ...] = (),
+    steps: tuple[Step, ...] = (),
+) -> Grant:
+    task = state.tasks[lease.task]
+    direction = state.directions[task.direction]
+    return Grant(
+        task=task.id,
+        token=lease.token,
+        number=number,
+        run=state.spec.run,
+        attempt=task.attempt,
+        agent=task.agent,
+        direction=task.direction,
+        visit=task.visit,
+        goal=state.spec.goal,
+        topic=direction.topic,
+        inputs=inputs,
+        input_ids=direction.inputs,
+        settings=state.spec.settings,
+        steps=steps,
+        steps_more=len(steps) < task.steps,
+        deadline_ms=state.spec.deadline_ms,
+    )

@@ -1,0 +1,120 @@
+"""Who is alive: what heartbeats say, judged by the monotonic clock of the coordinator that received them.
+
+Pure: every method takes the time. One fleet serves all runs of a coordinator.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from blackboard.state import RunState, TaskRow
+from coordinator.decision import Loss, Lost
+from protocol.messages import Lease, SwarmHeartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long absence is borne, in seconds.
+
+    `silence`: a worker that did not beat for so long loses its tasks. `grace`: how long after
+    taking a lead an unheard-of worker may keep quiet.
+    """
+
+    silence_seconds: float = 90
+    grace_seconds: float = 15
+
+
+@dataclass(slots=True)
+class _Pulse:
+    beat: SwarmHeartbeat
+    heard: float
+    before: SwarmHeartbeat | None = None
+    """The beat before, if it was of the same incarnation and received by this coordinator."""
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The newest beats of all workers."""
+
+    patience: Patience
+    _pulses: dict[str, _Pulse] = field(default_factory=dict[str, _Pulse])
+
+    def heard(self, beat: SwarmHeartbeat, now: float) -> None:
+        """Takes in a beat just received. One older than what is known is ignored."""
+        known = self._pulses.get(beat.worker)
+        if known is not None and beat.sent_ms < known.beat.sent_ms:
+            return
+        same = known is not None and known.beat.incarnation == beat.incarnation
+        self._pulses[beat.worker] = _Pulse(beat, now, known.beat if known is not None and same else None)
+
+    def stored(self, beat: SwarmHeartbeat, now: float, age_seconds: float) -> None:
+        """Takes in a beat that the bus had kept; it says that the worker lived, not what it holds now."""
+        if beat.worker not in self._pulses and age_seconds < self.patience.silence_seconds:
+            self._pulses[beat.worker] = _Pulse(beat, now - max(age_seconds, 0))
+
+    def forget(self, now: float) -> None:
+        """Drops workers that have been silent for twice the limit."""
+        gone = [
+            name
+            for name, pulse in self._pulses.items()
+            if now - pulse.heard > 2 * self.patience.silence_seconds
+        ]
+        for name in gone:
+            del self._pulses[name]
+
+    def beats(self, now: float) -> Mapping[str, tuple[SwarmHeartbeat, float]]:
+        """The newest beat of each worker and its age in seconds."""
+        return {name: (pulse.beat, now - pulse.heard) for name, pulse in self._pulses.items()}
+
+    def alive(self, now: float) -> Iterable[SwarmHeartbeat]:
+        """Beats of the workers that may be given work."""
+        limit = self.patience.silence_seconds
+        return (
+            pulse.beat
+            for pulse in self._pulses.values()
+            if now - pulse.heard < limit and pulse.beat.status in ("alive", "busy")
+        )
+
+    def lost(self, state: RunState, now: float, lead_since: float) -> list[Lost]:
+        """Leases of a run whose holder is silent, has restarted, or no longer lists them."""
+        losses: dict[tuple[str, str], dict[str, Loss]] = {}
+        for worker, tasks in state.held.items():
+            for identity in tasks:
+                task = state.tasks[identity]
+                loss = self._loss(worker, task, now, lead_since)
+                if loss is not None:
+                    losses.setdefault((worker, task.incarnation or ""), {})[identity] = loss
+        return [Lost(worker, incarnation, tasks) for (worker, incarnation), tasks in losses.items()]
+
+    def _loss(self, worker: str, task: TaskRow, now: float, lead_since: float) -> Loss | None:
+        pulse = self._pulses.get(worker)
+        if pulse is None:
+            if now - lead_since < self.patience.grace_seconds:
+                return None
+            return Loss("silent", f"worker {worker} has not been heard of")
+        if now - pulse.heard >= self.patience.silence_seconds:
+            return Loss("silent", f"worker {worker} was silent for {self.patience.silence_seconds:g} s")
+        if pulse.beat.incarnation != task.incarnation:
+            restarted = pulse.beat.sent_ms >= task.claimed_ms
+            return Loss("restarted", f"worker {worker} restarted") if restarted else None
+        if pulse.before is not None and _unlisted(pulse.beat, task) and _unlisted(pulse.before, task):
+            return Loss("unlisted", f"worker {worker} no longer holds it")
+        return None
+
+
+def _unlisted(beat: SwarmHeartbeat, task: TaskRow) -> bool:
+    """Whether a beat that covers the lease's claim leaves the lease out."""
+    if beat.claims_through < task.grant:
+        return False
+    return all((held.task, held.token) != (task.id, task.token) for held in beat.held)
+
+
+def superfluous(beat: SwarmHeartbeat, state: RunState) -> list[Lease]:
+    """Leases that a worker lists but no longer has in this run: it should drop them."""
+    leases: list[Lease] = []
+    for held in beat.held:
+        if held.run != state.spec.run or held.state != "running":
+            continue
+        task = state.tasks.get(held.task)
+        if task is None or task.token != held.token or task.status != "running":
+            leases.append(Lease(task=held.task, token=held.token))
+    return leases

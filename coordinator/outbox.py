@@ -1,0 +1,112 @@
+"""Dispatches on their way: published after the append that made them true, and again when the bus lost them.
+
+What is unpublished is known from the rows (every dispatched task is), so nothing here is persisted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from blackboard.state import RunState
+from coordinator.office import Office
+from coordinator.topology import task_consumer
+from protocol import subjects
+from protocol.errors import TransportUnavailable
+from protocol.messages import Lease, SwarmTask
+
+OVERDUE_SECONDS = 35.0
+"""A dispatch that nobody claimed for so long is published again: longer than the bus's own AckWait."""
+EMPTY_QUEUE_SECONDS = 3.0
+"""A dispatch is published again after this when its queue is empty."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    token: str
+    sent: float
+    confirmed: bool = False
+    publications: int = 0
+
+
+class Outbox:
+    """One run's dispatches that nobody has claimed yet."""
+
+    def __init__(self, office: Office, leader_token: str, tasks: TaskGroup) -> None:
+        self._office = office
+        self._prefix = leader_token[:8]
+        self._tasks = tasks
+        self._entries: dict[str, _Entry] = {}
+
+    def publish(self, state: RunState, lease: Lease) -> None:
+        """Sends one dispatch, if it is still the newest of its task; confirmation comes later."""
+        task = state.tasks[lease.task]
+        if task.status != "dispatched" or task.token != lease.token:
+            return
+        entry = self._entries.get(task.id)
+        if entry is None or entry.token != lease.token:
+            entry = self._entries[task.id] = _Entry(lease.token, 0.0)
+        entry.sent = anyio.current_time()
+        entry.confirmed = False
+        entry.publications += 1
+        direction = state.directions[task.direction]
+        message = SwarmTask(
+            run=state.spec.run,
+            task=task.id,
+            attempt=task.attempt,
+            token=task.token,
+            agent=task.agent,
+            direction=task.direction,
+            deadline_ms=state.spec.deadline_ms,
+            topic=direction.topic,
+            inputs=direction.inputs[:100],
+        )
+        self._tasks.start_soon(self._send, task.agent, message, entry)
+
+    async def _send(self, agent: str, message: SwarmTask, entry: _Entry) -> None:
+        message_id = f"{message.token}.{self._prefix}.{entry.publications}"
+        _, data = self._office.post.sealed(message)
+        try:
+            await self._office.transport.publish(subjects.tasks(agent), data, message_id=message_id)
+        except TransportUnavailable:
+            entry.sent = 0.0
+        else:
+            entry.confirmed = True
+
+    def claimed(self, task: str) -> float | None:
+        """Seconds since the newest publication; the task is no longer ours to publish."""
+        entry = self._entries.pop(task, None)
+        return anyio.current_time() - entry.sent if entry is not None and entry.sent else None
+
+    def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[Lease]:
+        """Dispatches to publish again: never confirmed, long unclaimed, or gone from an empty queue."""
+        now = anyio.current_time()
+        empty = frozenset(empty_queues)
+        leases: list[Lease] = []
+        for identity in state.dispatched:
+            task = state.tasks[identity]
+            entry = self._entries.get(identity)
+            if entry is None or entry.token != task.token:
+                leases.append(Lease(task=identity, token=task.token))
+                continue
+            age = now - entry.sent
+            limit = EMPTY_QUEUE_SECONDS if not entry.confirmed or task.agent in empty else OVERDUE_SECONDS
+            if age >= limit:
+                leases.append(Lease(task=identity, token=task.token))
+        return leases
+
+    async def empty_queues(self, state: RunState) -> list[str]:
+        """Agents whose queue on the bus holds nothing although dispatches of this run should be there."""
+        now = anyio.current_time()
+        agents = {
+            state.tasks[identity].agent
+            for identity in state.dispatched
+            if (entry := self._entries.get(identity)) is not None and now - entry.sent >= EMPTY_QUEUE_SECONDS
+        }
+        empty: list[str] = []
+        for agent in sorted(agents):
+            spec = task_consumer(agent)
+            if await self._office.transport.pending(spec.stream, spec.durable) == 0:
+                empty.append(agent)
+        return empty

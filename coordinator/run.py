@@ -1,0 +1,46 @@
+"""A run as its leader holds it: the state, and a frontier per agent that follows the events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from blackboard import events as ev
+from blackboard.events import Event
+from blackboard.evolve import evolve
+from blackboard.state import DirectionRow, RunState
+from coordinator.frontier.contract import Frontier
+from coordinator.frontier.policies import frontier
+
+
+@dataclass(slots=True)
+class Run:
+    """State and frontiers change together, and only through `apply`."""
+
+    state: RunState
+    frontiers: Mapping[str, Frontier]
+
+    @classmethod
+    def of(cls, state: RunState) -> "Run":
+        rows: dict[str, list[DirectionRow]] = {agent.name: [] for agent in state.spec.agents}
+        for row in state.directions.values():
+            rows[row.agent].append(row)
+        return cls(
+            state, {agent.name: frontier(agent.policy, rows[agent.name]) for agent in state.spec.agents}
+        )
+
+    def apply(self, event: Event) -> None:
+        """Evolves the state and tells the frontier concerned."""
+        evolve(self.state, event)
+        match event:
+            case ev.DirectionOpened():
+                row = self.state.directions[event.direction]
+                self.frontiers[row.agent].opened(row)
+            case ev.TaskDispatched() | ev.DirectionRetired():
+                self._changed(event.direction)
+            case ev.TaskSettled():
+                self._changed(self.state.tasks[event.task].direction)
+            case _:
+                pass
+
+    def _changed(self, direction: str) -> None:
+        row = self.state.directions[direction]
+        self.frontiers[row.agent].changed(row)

@@ -1,0 +1,316 @@
+"""The coordinator: stands for the lead of every active run, leads those it gets, and knows the fleet."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+import anyio
+from anyio.abc import TaskGroup
+
+from blackboard.store import BlackboardStore
+from coordinator.allotment import Slots, allot, offered
+from coordinator.board import Board, Epilogue
+from coordinator.clock import Clock
+from coordinator.decisions.dispatch import wanted
+from coordinator.forwarding import forward_bare_roots
+from coordinator.leader import Leader
+from coordinator.liveness import Fleet, Patience
+from coordinator.observations import BusDrift, LeadEnd, Observers, Refused, StoreRetry, WorkersSeen
+from coordinator.office import Office, Post, Shares
+from coordinator.settings import Settings
+from coordinator.topology import streams
+from protocol import subjects
+from protocol.codec import decode_as
+from protocol.errors import InvalidMessage, StoreUnavailable, TransportUnavailable
+from protocol.messages import Control, Demand, Held, Receipt, SwarmHeartbeat
+from protocol.transport.contract import Message, Transport
+
+DEMAND_SECONDS = 1.0
+SHARES_SECONDS = 0.25
+TOPOLOGY_SECONDS = 10.0
+STAGGER_SECONDS = 0.05
+"""How much later a coordinator stands for a run per run that it leads already: so runs spread out."""
+
+
+class Coordinator:
+    """One replica. Any number of them may serve the same store and bus."""
+
+    def __init__(
+        self,
+        store: BlackboardStore,
+        transport: Transport,
+        settings: Settings,
+        clock: Clock,
+        observers: Observers,
+        *,
+        name: str,
+    ) -> None:
+        liveness = settings.liveness
+        self._shares = Shares()
+        self._heads: dict[str, int] = {}
+        self._fleet = Fleet(Patience(liveness.silence_seconds, liveness.grace_seconds))
+        self._office = Office(
+            store,
+            transport,
+            clock,
+            settings,
+            self._fleet,
+            observers,
+            Post(transport, clock, name, clock.token()),
+            self._shares,
+            self._heads,
+        )
+        self._leaders: dict[str, Leader] = {}
+        self._standing: set[str] = set()
+        self._active: frozenset[str] = frozenset()
+        self._demands: dict[str, tuple[Demand, float]] = {}
+        self._bell = anyio.Event()
+        self._ready = False
+        self._tasks: TaskGroup
+        self._epilogue: Epilogue
+
+    @property
+    def ready(self) -> bool:
+        """Whether store and bus answered at the last look."""
+        return self._ready
+
+    @property
+    def fleet(self) -> Fleet:
+        return self._fleet
+
+    @property
+    def leaders(self) -> Mapping[str, Leader]:
+        """Leaders of the runs that are led from here, by run."""
+        return self._leaders
+
+    async def serve(self) -> None:
+        """Serves until it is cancelled; gives up its leads on the way out."""
+        office = self._office
+        await self._ensure_streams()
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+            self._tasks = tasks
+            await self._listen(stack)
+            await self._read_stored_beats()
+            tasks.start_soon(self._stand_regularly, name="elections")
+            tasks.start_soon(self._share_regularly, name="shares")
+            tasks.start_soon(self._tell_demand_regularly, name="demand")
+            tasks.start_soon(self._ensure_regularly, name="topology")
+            tasks.start_soon(forward_bare_roots, office, name="bare roots")
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        transport = self._office.transport
+        board = Board(self._office, self._tasks)
+        self._epilogue = Epilogue(self._office, self._tasks, self._is_active)
+        for verb, handler in (*board.verbs.items(), *self._epilogue.verbs.items()):
+            subject = subjects.board("*", "*", verb)
+            await stack.enter_async_context(transport.subscribe(subject, handler, queue="board"))
+        handlers: dict[str, Callable[[Message], None]] = {
+            subjects.heartbeat("*"): self._on_beat,
+            subjects.DEMAND: self._on_demand,
+            subjects.RUNS: self._on_bell,
+        }
+        for subject, handler in handlers.items():
+            await stack.enter_async_context(transport.subscribe(subject, handler))
+
+    def _is_active(self, run: str) -> bool:
+        return run in self._leaders or run in self._active
+
+    # The fleet
+
+    async def _read_stored_beats(self) -> None:
+        now_ms = self._office.clock.now_ms()
+        for message in await self._office.transport.last_per_subject(subjects.HEARTBEATS_STREAM):
+            beat = self._beat(message)
+            if beat is not None:
+                self._fleet.stored(beat, anyio.current_time(), (now_ms - beat.sent_ms) / 1000)
+                self._office.post.control(beat.worker, Control(order="beat"))
+
+    def _beat(self, message: Message) -> SwarmHeartbeat | None:
+        try:
+            beat = decode_as(message.data, SwarmHeartbeat)
+            if message.subject != subjects.heartbeat(beat.worker):
+                raise InvalidMessage("worker", "differs from the subject's", "beat as yourself")
+        except InvalidMessage:
+            self._office.observers.notify(Refused("message", "invalid"))
+            return None
+        return beat
+
+    def _on_beat(self, message: Message) -> None:
+        beat = self._beat(message)
+        if beat is None:
+            return
+        self._fleet.heard(beat, anyio.current_time())
+        self._share()
+        held: dict[str, list[Held]] = {}
+        for lease in beat.held:
+            held.setdefault(lease.run, []).append(lease)
+        for run, leases in held.items():
+            leader = self._leaders.get(run)
+            if leader is not None:
+                leader.heard(beat)
+            elif not self._is_active(run):
+                self._tasks.start_soon(self._release_orphans, beat.worker, run, leases)
+
+    async def _release_orphans(self, worker: str, run: str, leases: list[Held]) -> None:
+        """Tells a worker what became of leases in a run that has ended."""
+        receipts: list[Receipt] = []
+        try:
+            if run in await self._office.store.runs(active=True):
+                return
+            for lease in leases:
+                settled = await self._epilogue.was_settled(run, lease.task, lease.token)
+                verdict = "settled" if settled else "stale"
+                receipts.append(
+                    Receipt(task=lease.task, token=lease.token, verdict=verdict, reason="the run is over")
+                )
+        except StoreUnavailable:
+            return
+        drops = tuple(lease for lease in leases if lease.state == "running")
+        self._office.post.control(worker, Control(receipts=tuple(receipts), drop=drops))
+
+    # Shares
+
+    def _on_demand(self, message: Message) -> None:
+        try:
+            demand = decode_as(message.data, Demand)
+        except InvalidMessage:
+            self._office.observers.notify(Refused("message", "invalid"))
+            return
+        if demand.coordinator != self._office.post.name:
+            self._demands[demand.run] = (demand, anyio.current_time())
+
+    def _share(self) -> None:
+        """Splits the slots of the living workers; leaders whose share changed look for work to dispatch."""
+        now = anyio.current_time()
+        now_ms = self._office.clock.now_ms()
+        fleet = [Slots(frozenset(beat.agents), beat.slots) for beat in self._fleet.alive(now)]
+        agents = {agent for slots in fleet for agent in slots.agents}
+        shown = {agent: offered(agent, fleet) for agent in agents}
+        demands = {
+            run: demand.wanted
+            for run, (demand, heard) in self._demands.items()
+            if now - heard < 3 * DEMAND_SECONDS and run not in self._leaders
+        }
+        demands |= {
+            run: wanted(leader.run.state, now_ms) for run, leader in self._leaders.items() if leader.leading
+        }
+        shares = allot(demands, fleet)
+        if shares != self._shares.runs or shown != self._shares.offered:
+            self._shares.runs, self._shares.offered = shares, shown
+            for leader in self._leaders.values():
+                leader.spread()
+
+    async def _share_regularly(self) -> None:
+        while True:
+            await anyio.sleep(SHARES_SECONDS)
+            self._share()
+
+    async def _tell_demand_regularly(self) -> None:
+        office = self._office
+        while True:
+            await anyio.sleep(DEMAND_SECONDS)
+            now_ms = office.clock.now_ms()
+            for run, leader in self._leaders.items():
+                if leader.leading:
+                    demand = Demand(
+                        coordinator=office.post.name,
+                        run=run,
+                        wanted=wanted(leader.run.state, now_ms),
+                        sent_ms=now_ms,
+                    )
+                    office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])
+            self._report_fleet()
+
+    def _report_fleet(self) -> None:
+        limit = self._office.settings.liveness.silence_seconds
+        now = anyio.current_time()
+        self._fleet.forget(now)
+        counts = {"alive": 0, "busy": 0, "draining": 0, "silent": 0}
+        slots = free = 0
+        for beat, age in self._fleet.beats(now).values():
+            silent = age >= limit
+            status = "silent" if silent else beat.status
+            counts[status if status in counts else "alive"] += 1
+            if not silent:
+                slots += beat.slots
+                free += max(0, beat.slots - sum(held.state == "running" for held in beat.held))
+        self._office.observers.notify(
+            WorkersSeen(counts["alive"], counts["busy"], counts["draining"], counts["silent"], slots, free)
+        )
+
+    # Leads
+
+    def _on_bell(self, message: Message) -> None:
+        del message
+        self._bell.set()
+
+    async def _stand_regularly(self) -> None:
+        """Looks for runs without a leader: at every bell, and often enough to notice a lease that ran out."""
+        period = min(1.0, self._office.settings.liveness.lease_seconds / 5)
+        while True:
+            try:
+                active = await self._office.store.runs(active=True)
+            except StoreUnavailable:
+                self._ready = False
+                self._office.observers.notify(StoreRetry("", "runs"))
+            else:
+                self._ready = True
+                self._active = frozenset(active)
+                for run in active:
+                    if run not in self._leaders and run not in self._standing:
+                        self._standing.add(run)
+                        self._tasks.start_soon(self._stand, run)
+            with anyio.move_on_after(period):
+                await self._bell.wait()
+            self._bell = anyio.Event()
+
+    async def _stand(self, run: str) -> None:
+        """Tries once to become the leader of a run, and leads it to the end of the lead."""
+        office = self._office
+        token = office.clock.token()
+        try:
+            await anyio.sleep(STAGGER_SECONDS * (len(self._leaders) + office.clock.draw()))
+            if await office.store.acquire(run, token, ttl_seconds=office.settings.liveness.lease_seconds):
+                await self._lead(run, token)
+        except StoreUnavailable:
+            office.observers.notify(StoreRetry(run, "acquire"))
+        except TransportUnavailable:
+            self._ready = False
+        finally:
+            self._standing.discard(run)
+
+    async def _lead(self, run: str, token: str) -> LeadEnd:
+        leader = self._leaders[run] = Leader(self._office, run, token)
+        try:
+            return await leader.lead()
+        finally:
+            self._heads[run] = max(leader.head, self._heads.get(run, 0))
+            del self._leaders[run]
+            with anyio.move_on_after(1, shield=True):
+                await self._release_lead(run, token)
+
+    async def _release_lead(self, run: str, token: str) -> None:
+        try:
+            await self._office.store.release(run, token)
+        except StoreUnavailable:
+            self._office.observers.notify(StoreRetry(run, "release"))
+
+    # The bus
+
+    async def _ensure_streams(self) -> None:
+        drifts = await self._office.transport.ensure(
+            streams(self._office.settings.liveness.silence_seconds), ()
+        )
+        for drift in drifts:
+            self._office.observers.notify(BusDrift(drift.name, drift.remedy))
+
+    async def _ensure_regularly(self) -> None:
+        """Nothing exists only on the bus: what is gone is made again, and leaders publish what was lost."""
+        while True:
+            await anyio.sleep(TOPOLOGY_SECONDS)
+            try:
+                await self._ensure_streams()
+                for leader in tuple(self._leaders.values()):
+                    if leader.leading:
+                        await leader.ensure_queues()
+            except TransportUnavailable:
+                self._ready = False
