@@ -1,0 +1,138 @@
+"""Prometheus metrics of a worker, made from its observations. Labels carry agents and outcomes, never ids."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from agents import observations as seen
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+REPLY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+RUN_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class WorkerMetrics:
+    """A subscriber of observations that keeps Prometheus metrics in a registry of its own."""
+
+    def __init__(self, version: str) -> None:
+        disable_created_metrics()  # a second series for every counter, which no query reads
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        Info("swarmboard_build", "Version of this worker.", registry=registry).info({"version": version})
+        self._declare_tasks(registry)
+        self._declare_bus(registry)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            seen.Offered: self._on_offered,
+            seen.Claimed: self._on_claimed,
+            seen.ClaimUnanswered: lambda it: self.claims.labels("unanswered").inc(it.tasks),
+            seen.TaskStarted: self._on_started,
+            seen.TaskFinished: self._on_finished,
+            seen.StepReplayed: lambda it: self.replayed.labels(it.agent).inc(),
+            seen.DiscoveryPublished: lambda it: self.published.labels("again" if it.again else "first").inc(),
+            seen.ReceiptReceived: self._on_receipt,
+            seen.LeaseLost: lambda it: self.leases_lost.labels(it.agent).inc(),
+            seen.PublishPending: lambda it: self.unsettled.set(it.discoveries),
+            seen.Disconnected: lambda _: self.connected.set(0),
+            seen.Reconnected: self._on_reconnected,
+            seen.Pulsed: lambda it: self.last_pulse.set(it.at_ms / 1000),
+            seen.Draining: lambda _: self.draining.set(1),
+        }
+
+    def __call__(self, observation: seen.Observation) -> None:
+        self._handlers[type(observation)](observation)
+
+    def render(self) -> bytes:
+        """The answer to a scrape, of CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def _declare_tasks(self, registry: CollectorRegistry) -> None:
+        self.slots = Gauge("swarmboard_worker_capacity", "Tasks that may run at a time.", registry=registry)
+        self.running = Gauge("swarmboard_worker_running", "Tasks that run now.", ["agent"], registry=registry)
+        self.finished = Counter(
+            "swarmboard_worker_tasks", "Agent runs that ended.", ["agent", "outcome"], registry=registry
+        )
+        self.seconds = Histogram(
+            "swarmboard_worker_run_seconds", "Agent runs.", ["agent"], registry=registry, buckets=RUN_SECONDS
+        )
+        self.replayed = Counter(
+            "swarmboard_worker_steps_replayed",
+            "Steps answered from the journal.",
+            ["agent"],
+            registry=registry,
+        )
+        self.leases_lost = Counter(
+            "swarmboard_worker_leases_lost", "Held tasks that moved on.", ["agent"], registry=registry
+        )
+
+    def _declare_bus(self, registry: CollectorRegistry) -> None:
+        self.claims = Counter("swarmboard_worker_claims", "Claims of tasks.", ["answer"], registry=registry)
+        self.claim_seconds = Histogram(
+            "swarmboard_worker_claim_seconds", "Claim requests.", registry=registry, buckets=REPLY_SECONDS
+        )
+        self.published = Counter(
+            "swarmboard_worker_discoveries", "Discoveries sent.", ["attempt"], registry=registry
+        )
+        self.receipts = Counter(
+            "swarmboard_worker_receipts", "Answers to discoveries.", ["verdict"], registry=registry
+        )
+        self.receipt_seconds = Histogram(
+            "swarmboard_worker_receipt_seconds",
+            "From a discovery to its receipt.",
+            registry=registry,
+            buckets=REPLY_SECONDS,
+        )
+        self.unsettled = Gauge(
+            "swarmboard_worker_unsettled_discoveries", "Discoveries without a receipt.", registry=registry
+        )
+        self.connected = Gauge(
+            "swarmboard_worker_connected", "1 while the bus is in reach.", registry=registry
+        )
+        self.reconnects = Counter(
+            "swarmboard_worker_reconnects", "Times the bus came back.", registry=registry
+        )
+        self.last_pulse = Gauge(
+            "swarmboard_worker_last_pulse_timestamp_seconds",
+            "When the last heartbeat left.",
+            registry=registry,
+        )
+        self.draining = Gauge("swarmboard_worker_draining", "1 while it drains.", registry=registry)
+        self.connected.set(1)
+        for answer in ("granted", "refused", "unanswered"):
+            self.claims.labels(answer)
+        for attempt in ("first", "again"):
+            self.published.labels(attempt)
+        for verdict in ("settled", "stale"):
+            self.receipts.labels(verdict)
+
+    def _on_offered(self, it: seen.Offered) -> None:
+        self.slots.set(it.slots)
+        for agent in it.agents:
+            for outcome in get_args(seen.Outcome):
+                self.finished.labels(agent, outcome)
+            for metric in (self.running, self.seconds, self.replayed, self.leases_lost):
+                metric.labels(agent)
+
+    def _on_claimed(self, it: seen.Claimed) -> None:
+        self.claims.labels("granted").inc(it.granted)
+        self.claims.labels("refused").inc(it.refused)
+        self.claim_seconds.observe(it.seconds)
+
+    def _on_started(self, it: seen.TaskStarted) -> None:
+        self.running.labels(it.agent).inc()
+
+    def _on_finished(self, it: seen.TaskFinished) -> None:
+        self.running.labels(it.agent).dec()
+        self.finished.labels(it.agent, it.outcome).inc()
+        self.seconds.labels(it.agent).observe(it.seconds)
+
+    def _on_receipt(self, it: seen.ReceiptReceived) -> None:
+        self.receipts.labels(it.verdict).inc()
+        self.receipt_seconds.observe(it.seconds)
+
+    def _on_reconnected(self, _: seen.Reconnected) -> None:
+        self.connected.set(1)
+        self.reconnects.inc()
