@@ -17,7 +17,7 @@ from coordinator.embedded.folder import (
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Servers that run over a data folder. `owned` says whether they stop when the caller leaves."""
+    """Servers that run over a data folder. `owned`: started by this process, not adopted from another."""
 
     folder: DataFolder
     connection: Connection

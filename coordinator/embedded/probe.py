@@ -11,21 +11,29 @@ HOST = "127.0.0.1"
 NO_ANSWER = (OSError, TimeoutError, anyio.EndOfStream, anyio.IncompleteRead, anyio.DelimiterNotFound)
 
 
-class _Introduction(Record):
-    """What a nats-server says first."""
+class Introduction(Record):
+    """What a nats-server says first, to everybody."""
 
     server_name: str = ""
+    version: str = ""
+    jetstream: bool = False
+
+
+async def introduction(host: str, port: int) -> Introduction | None:
+    """What the nats-server at this address says of itself; None where none answers."""
+    try:
+        with anyio.fail_after(PROBE_SECONDS):
+            async with await anyio.connect_tcp(host, port) as stream:
+                word, _, body = (await _line(stream)).partition(b" ")
+        return Introduction.model_validate_json(body) if word == b"INFO" else None
+    except (*NO_ANSWER, ValueError):
+        return None
 
 
 async def is_our_nats(port: int, instance: str) -> bool:
     """Whether the nats-server of this instance answers: it introduces itself by the instance's id."""
-    try:
-        with anyio.fail_after(PROBE_SECONDS):
-            async with await anyio.connect_tcp(HOST, port) as stream:
-                word, _, body = (await _line(stream)).partition(b" ")
-        return word == b"INFO" and _Introduction.model_validate_json(body).server_name == instance
-    except (*NO_ANSWER, ValueError):
-        return False
+    found = await introduction(HOST, port)
+    return found is not None and found.server_name == instance
 
 
 async def is_our_redis(port: int, password: str) -> bool:

@@ -1,14 +1,16 @@
 """nats-server and redis-server over one data folder, for as long as a context lasts.
 
-One process at a time supervises a folder. Whoever comes second adopts the running servers, and
-does not stop them. See `folder` for the locks and `guard` for how children end with their parent.
+One process at a time supervises a folder. Whoever comes later adopts the running servers, does not
+stop them, and starts them again should their owner go: they last as long as anybody needs them. See
+`folder` for the locks and `guard` for how children end with their parent.
 """
 
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Coroutine, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ PORTS = range(10_240, 32_768)
 trying a dead server's port can end up connected to itself, and block the port."""
 PORT_ATTEMPTS = 10
 RETRY_SECONDS = 0.05
+TAKE_OVER_SECONDS = 0.25
 
 
 @asynccontextmanager
@@ -51,13 +54,52 @@ async def embedded_servers(
     folder.prepare()
     owner = await _own_or_adopt(folder, timing)
     if isinstance(owner, Instance):
-        yield owner
+        take_over = partial(_take_over, owner, durable, timing, report)
+        async with _beside(take_over):
+            yield owner
         return
     try:
         async with _owned_servers(folder, durable, timing, report) as instance:
             yield instance
     finally:
         os.close(owner)
+
+
+async def _take_over(
+    adopted: Instance, durable: bool, timing: Timing, report: Callable[[ServerEvent], None]
+) -> None:
+    """Waits until the owner of adopted servers is gone, and then runs them on the same ports."""
+    while (owner := adopted.folder.try_lock("owner.lock")) is None:  # noqa: ASYNC110 - another process has it
+        await anyio.sleep(TAKE_OVER_SECONDS)
+    report(ServerEvent("embedded servers", "died", "their owner has gone; starting them again"))
+    try:
+        async with _owned_servers(adopted.folder, durable, timing, report) as own:
+            known, now = adopted.connection, own.connection
+            if (known.nats, known.redis) != (now.nats, now.redis):
+                raise ServerFailed("embedded servers", "came back on other ports", "start this command again")
+            report(ServerEvent("embedded servers", "restarted", "this process runs them now"))
+            await anyio.sleep_forever()
+    finally:
+        os.close(owner)
+
+
+@asynccontextmanager
+async def _beside(*watchers: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+    """Runs watchers for the length of the context. Errors, the body's and theirs, come out ungrouped."""
+    failure: Exception | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            for watcher in watchers:
+                group.start_soon(watcher, name="watch the embedded servers")
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised again below, without the group's wrapping
+                failure = error
+            group.cancel_scope.cancel()
+    except* ServerFailed as failed:
+        failure = first_swarm_error(failed)
+    if failure is not None:
+        raise failure
 
 
 async def _own_or_adopt(folder: DataFolder, timing: Timing) -> int | Instance:
@@ -96,23 +138,13 @@ async def _owned_servers(
 ) -> AsyncGenerator[Instance]:
     lock = await _wait_for_old_servers(folder, timing)
     servers: list[Supervisor] = []
-    failure: Exception | None = None
     try:
         secrets = await _start_all(folder, lock, durable, timing, servers)
         connection = connection_of(secrets)
         write_private(folder.worker_file, connection.worker)
         write_private(folder.instance_file, connection)
-        try:
-            async with anyio.create_task_group() as watch:
-                for server in servers:
-                    watch.start_soon(server.keep_running, report, name="keep a server running")
-                try:
-                    yield Instance(folder, connection, owned=True)
-                except Exception as error:  # noqa: BLE001 - raised again below, without the task group's wrapping
-                    failure = error
-                watch.cancel_scope.cancel()
-        except* ServerFailed as failed:
-            failure = first_swarm_error(failed)
+        async with _beside(*(partial(server.keep_running, report) for server in servers)):
+            yield Instance(folder, connection, owned=True)
     finally:
         folder.instance_file.unlink(missing_ok=True)
         folder.worker_file.unlink(missing_ok=True)
@@ -121,8 +153,6 @@ async def _owned_servers(
                 for server in servers:
                     stop.start_soon(server.stop, name="stop a server")
         os.close(lock)
-    if failure is not None:
-        raise failure
 
 
 async def _wait_for_old_servers(folder: DataFolder, timing: Timing) -> int:

@@ -1,0 +1,1 @@
+"""One module per verb, named like it, with its click command as `command`."""
