@@ -106,6 +106,14 @@ class Pulsed:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRefused:
+    """A message that cannot be accepted was refused: a task for ever, an order until it is sent again."""
+
+    subject: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """No more claims; what runs is finished or given back."""
 
@@ -124,6 +132,7 @@ Observation = (
     | Disconnected
     | Reconnected
     | Pulsed
+    | MessageRefused
     | Draining
 )
 

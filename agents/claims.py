@@ -1,0 +1,136 @@
+"""Claims: what arrived for a run while its last claim request was under way goes into the next one."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from agents.board import Board, BoardRefused
+from agents.ledger import Holding, Ledger
+from agents.observations import Claimed, ClaimUnanswered, Observers
+from protocol.errors import InvalidMessage, TransportUnavailable
+from protocol.messages import ClaimReply, ClaimRequest, Grant, Lease, SwarmTask
+from protocol.transport.contract import Delivery
+
+CLAIM_SECONDS = 2.0
+BATCH = 200
+RETRY_SECONDS = (1.0, 5.0)
+"""An unanswered task comes back after a pause in this range, perhaps to another worker."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    task: SwarmTask
+    delivery: Delivery
+
+
+class Claims:
+    """Turns deliveries that took a slot into leases.
+
+    `start` takes over the slot of a granted lease; `freed` is called after slots became free, `sending`
+    before each request. `chance` in [0, 1) spreads the returns.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        board: Board,
+        ledger: Ledger,
+        observers: Observers,
+        *,
+        start: Callable[[Grant, Holding], None],
+        freed: Callable[[], None],
+        sending: Callable[[], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._tasks = tasks
+        self._board = board
+        self._ledger = ledger
+        self._observers = observers
+        self._start = start
+        self._freed = freed
+        self._sending = sending
+        self._chance = chance
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._tokens: set[str] = set()
+
+    def add(self, task: SwarmTask, delivery: Delivery) -> None:
+        """Claims the task of a delivery that took a slot; one whose claim is under way comes again later."""
+        if task.token in self._tokens:
+            self._give_back([_Waiting(task, delivery)])
+            return
+        self._tokens.add(task.token)
+        waiting = self._waiting.get(task.run)
+        if waiting is not None:
+            waiting.append(_Waiting(task, delivery))
+            return
+        self._waiting[task.run] = [_Waiting(task, delivery)]
+        self._tasks.start_soon(self._serve, task.run, name=f"claims of {task.run}")
+
+    async def _serve(self, run: str) -> None:
+        """Claims for one run until nothing waits."""
+        while waiting := self._waiting[run]:
+            batch, self._waiting[run] = waiting[:BATCH], waiting[BATCH:]
+            self._sending()
+            await self._claim(run, batch)
+            self._tokens.difference_update(one.task.token for one in batch)
+            self._freed()
+        del self._waiting[run]
+
+    async def _claim(self, run: str, batch: Sequence[_Waiting]) -> None:
+        number = self._ledger.open_claim()
+        began = anyio.current_time()
+        try:
+            reply = await self._board.once(
+                run, "claim", self._request(number, batch), ClaimReply, CLAIM_SECONDS
+            )
+        except (TransportUnavailable, BoardRefused, InvalidMessage) as error:
+            self._ledger.close_claim(number)
+            _log.info("claim of %d tasks of run %s came to nothing: %s", len(batch), run, error)
+            self._observers.notify(ClaimUnanswered(len(batch)))
+            self._give_back(batch)
+            return
+        seconds = anyio.current_time() - began
+        self._observers.notify(Claimed(len(reply.grants), len(reply.refusals), seconds))
+        self._settle(number, batch, reply)
+
+    def _request(self, number: int, batch: Sequence[_Waiting]) -> ClaimRequest:
+        identity = self._ledger.identity
+        return ClaimRequest(
+            worker=identity.worker,
+            incarnation=identity.incarnation,
+            number=number,
+            leases=tuple(Lease(task=one.task.task, token=one.task.token) for one in batch),
+            slots=self._ledger.slots,
+            free_slots=self._ledger.free_slots,
+        )
+
+    def _settle(self, number: int, batch: Sequence[_Waiting], reply: ClaimReply) -> None:
+        asked = {one.task.token: one for one in batch}
+        granted = [
+            (grant, asked.pop(grant.token), Holding(grant.run, grant.task, grant.token))
+            for grant in reply.grants
+            if grant.token in asked and grant.agent in self._ledger.agents
+        ]
+        refused = [
+            (refusal, asked.pop(refusal.token)) for refusal in reply.refusals if refusal.token in asked
+        ]
+        self._ledger.close_claim(number, [holding for _, _, holding in granted])
+        for grant, one, holding in granted:
+            one.delivery.ack()
+            self._start(grant, holding)
+        for refusal, one in refused:
+            one.delivery.ack()
+            self._ledger.free_slot()
+            _log.debug("claim of %s refused: %s", refusal.task, refusal.reason)
+        self._give_back(list(asked.values()))
+
+    def _give_back(self, batch: Sequence[_Waiting]) -> None:
+        low, high = RETRY_SECONDS
+        for one in batch:
+            one.delivery.nak(low + (high - low) * self._chance())
+            self._ledger.free_slot()

@@ -1,0 +1,141 @@
+"""What an agent is handed: its task, the board and the journal."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import JsonValue
+
+from agents.agent import Found, Payload_co, View
+from agents.board import Board
+from agents.journal import Journal
+from agents.ledger import Holding
+from agents.observations import Observers, StepReplayed
+from agents.view import BoardView, load
+from protocol.artifacts import Artifact
+from protocol.messages import Grant, Usage
+
+OpenJournal = Callable[[], Journal]
+
+
+class TaskContext:
+    """The context of a task that runs in the worker's loop or in one of its threads."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        board: Board,
+        holding: Holding,
+        observers: Observers,
+        open_journal: OpenJournal,
+    ) -> None:
+        self.run = grant.run
+        self.task = grant.task
+        self.attempt = grant.attempt
+        self.visit = grant.visit
+        self.agent = grant.agent
+        self.direction = grant.direction
+        self.goal = grant.goal
+        self.topic = grant.topic
+        self.inputs: Sequence[Artifact] = ()
+        self.settings: Mapping[str, JsonValue] = grant.settings
+        self.deadline_ms = grant.deadline_ms
+        self.board: View = BoardView(board, grant.run, grant.agent, self.progress)
+        self._holding = holding
+        self._observers = observers
+        self._open_journal = open_journal
+        self._journal: Journal | None = None
+
+    def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
+        return load(artifact, payload)
+
+    async def step(
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[], Awaitable[JsonValue]],
+        *,
+        usage: Usage | None = None,
+    ) -> JsonValue:
+        if self._journal is None:
+            self._journal = self._open_journal()
+        value = await self._journal.step(path, request, call, usage=usage, replayed=self._replayed)
+        self.progress()
+        return cast("JsonValue", value)
+
+    def progress(self) -> None:
+        self._holding.progress += 1
+
+    def _replayed(self) -> None:
+        self._observers.notify(StepReplayed(self.agent))
+
+
+class OutOfReach(Exception):  # noqa: N818
+    """An agent in a process of its own asked for what lives in the worker."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"an agent that runs in a process has no {what}; let it run in the loop or a thread")
+
+
+class NoBoard:
+    """The board of an agent in a process: every use says that there is none."""
+
+    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:  # noqa: ARG002
+        raise OutOfReach("board")
+
+    async def query(self, **conditions: object) -> tuple[Sequence[Artifact], int | None]:  # noqa: ARG002
+        raise OutOfReach("board")
+
+    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:  # noqa: ARG002
+        raise OutOfReach("board")
+
+
+@dataclass
+class ProcessContext:
+    """A picklable snapshot of a task's context, for agents that run in a process."""
+
+    run: str
+    task: str
+    attempt: int
+    visit: int
+    agent: str
+    direction: str
+    goal: str
+    topic: str
+    inputs: Sequence[Artifact]
+    settings: Mapping[str, JsonValue]
+    deadline_ms: int | None
+    board: View
+
+    @classmethod
+    def of(cls, context: TaskContext) -> "ProcessContext":
+        return cls(
+            context.run,
+            context.task,
+            context.attempt,
+            context.visit,
+            context.agent,
+            context.direction,
+            context.goal,
+            context.topic,
+            tuple(context.inputs),
+            dict(context.settings),
+            context.deadline_ms,
+            NoBoard(),
+        )
+
+    def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
+        return load(artifact, payload)
+
+    async def step(
+        self,
+        path: str,  # noqa: ARG002
+        request: JsonValue,  # noqa: ARG002
+        call: Callable[[], Awaitable[JsonValue]],  # noqa: ARG002
+        *,
+        usage: Usage | None = None,  # noqa: ARG002
+    ) -> JsonValue:
+        raise OutOfReach("journal")
+
+    def progress(self) -> None:
+        """Nothing: a process is stopped by its timeout."""

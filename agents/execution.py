@@ -1,0 +1,87 @@
+"""Where agents run: in the worker's loop, in a thread, or in a process."""
+
+import inspect
+import signal
+import sys
+from collections.abc import Awaitable
+from importlib import import_module
+from typing import cast
+
+import anyio
+import anyio.to_process
+import anyio.to_thread
+from anyio import BrokenWorkerProcess
+
+from agents.agent import Agent, AgentFailure, AgentFunction
+from agents.context import ProcessContext, TaskContext
+from agents.failures import FailedElsewhere, failure_of
+from protocol.messages import Failure
+
+
+class Executor:
+    """Runs agents' functions. A cancelled thread is abandoned, a cancelled process is killed."""
+
+    def __init__(self, threads: int, processes: int) -> None:
+        self._threads = anyio.CapacityLimiter(threads)
+        self._processes = anyio.CapacityLimiter(processes)
+        self.busy_threads = 0
+        """Threads inside of an agent's function, abandoned ones included."""
+
+    async def run(self, agent: Agent, context: TaskContext) -> object:
+        """What the agent's function returned.
+
+        :raises AgentFailure: as transient, when the process of an agent died.
+        :raises FailedElsewhere: for whatever an agent raised in its process.
+        """
+        if agent.runs_in == "thread":
+            return await anyio.to_thread.run_sync(
+                self._in_thread, agent.function, context, abandon_on_cancel=True, limiter=self._threads
+            )
+        if agent.runs_in == "process":
+            return await self._in_process(agent, context)
+        found: object = agent.function(context)
+        return await cast("Awaitable[object]", found) if inspect.isawaitable(found) else found
+
+    def _in_thread(self, function: AgentFunction, context: TaskContext) -> object:
+        self.busy_threads += 1
+        try:
+            return function(context)
+        finally:
+            self.busy_threads -= 1
+
+    async def _in_process(self, agent: Agent, context: TaskContext) -> object:
+        function = agent.function
+        try:
+            found = await anyio.to_process.run_sync(
+                run_here,
+                function.__module__,
+                function.__qualname__,
+                ProcessContext.of(context),
+                cancellable=True,
+                limiter=self._processes,
+            )
+        except BrokenWorkerProcess as error:
+            raise AgentFailure("transient", f"agent {agent.name!r}: its process died") from error
+        if isinstance(found, Failure):
+            raise FailedElsewhere(found)
+        return found
+
+
+def run_here(module: str, name: str, context: ProcessContext) -> object:
+    """The child's part: runs the agent that `module` calls `name`; a failure comes back classified.
+
+    Ctrl-C in a terminal reaches every process: the worker decides what it means.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return resolve(module, name)(context)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an agent raises becomes a typed failure
+        return failure_of(error)
+
+
+def resolve(module: str, name: str) -> AgentFunction:
+    """The function behind a module-level name, which `@agent` may have made an Agent."""
+    found: object = sys.modules.get(module) or import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found.function if isinstance(found, Agent) else cast("AgentFunction", found)

@@ -1,0 +1,136 @@
+"""Discoveries that wait for their receipts: each is published again until the leader has spoken."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from agents.ledger import Ledger
+from agents.observations import DiscoveryPublished, Observers, PublishPending, ReceiptReceived
+from agents.results import publication_id
+from protocol import subjects
+from protocol.errors import TransportUnavailable
+from protocol.messages import Receipt, SwarmDiscovery
+from protocol.transport.contract import Transport
+
+REPUBLISH_MOST_SECONDS = 30.0
+TICK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Kept:
+    message: SwarmDiscovery
+    size: int
+    first: float
+    due: float
+    pause: float
+    publications: int = 1
+
+
+class Outbox:
+    """Keeps and publishes discoveries. Above `max_bytes` the ledger is choked: no new task is begun.
+
+    `freed` is called when it is choked no more; `chance` in [0, 1) spreads the publications.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        ledger: Ledger,
+        observers: Observers,
+        *,
+        republish_seconds: float,
+        max_bytes: int,
+        freed: Callable[[], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._ledger = ledger
+        self._observers = observers
+        self._republish_seconds = republish_seconds
+        self._max_bytes = max_bytes
+        self._freed = freed
+        self._chance = chance
+        self._kept: dict[str, _Kept] = {}
+        self._bytes = 0
+        self._filled = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def post(self, message: SwarmDiscovery, data: bytes) -> None:
+        """Publishes for the first time, without waiting: what gets lost is published again."""
+        now = anyio.current_time()
+        if not self._kept:
+            self._filled.set()
+        pause = self._republish_seconds
+        self._kept[message.token] = _Kept(message, len(data), now, now + pause, pause)
+        self._bytes += len(data)
+        headers = {"Nats-Msg-Id": publication_id(message.token, 1)}
+        self._transport.emit(subjects.discoveries(message.worker, message.run), data, headers)
+        self._observers.notify(DiscoveryPublished(again=False))
+        self._tell()
+
+    def settle(self, receipt: Receipt) -> bool:
+        """The leader's word; False when nothing waits for it."""
+        kept = self.discard(receipt.token)
+        if kept is None:
+            return False
+        if receipt.verdict == "stale":
+            _log.warning("discovery of task %s came too late: %s", receipt.task, receipt.reason)
+        self._observers.notify(ReceiptReceived(receipt.verdict, anyio.current_time() - kept.first))
+        return True
+
+    def discard(self, token: str) -> _Kept | None:
+        """Forgets a discovery that nobody waits for any more."""
+        kept = self._kept.pop(token, None)
+        if kept is not None:
+            self._bytes -= kept.size
+            self._ledger.forget(token)
+            if not self._kept:
+                self._filled = anyio.Event()
+            self._tell()
+        return kept
+
+    async def republish(self) -> None:
+        """Publishes again whatever waited too long, for ever."""
+        while True:
+            await self._filled.wait()
+            await anyio.sleep(TICK_SECONDS)
+            now = anyio.current_time()
+            due = [token for token, kept in self._kept.items() if kept.due <= now]
+            try:
+                for token in due:
+                    await self._again(token)
+            except TransportUnavailable as error:
+                _log.warning("%d discoveries wait to be published again: %s", len(self._kept), error)
+
+    async def _again(self, token: str) -> None:
+        kept = self._kept.get(token)
+        if kept is None:
+            return
+        kept.publications += 1
+        kept.pause = min(kept.pause * 2, REPUBLISH_MOST_SECONDS)
+        kept.due = anyio.current_time() + kept.pause * (0.75 + self._chance() / 2)
+        message = kept.message
+        identity = publication_id(token, kept.publications)
+        data = self._ledger.identity.seal(message, identity)
+        await self._transport.publish(
+            subjects.discoveries(message.worker, message.run), data, message_id=identity
+        )
+        self._observers.notify(DiscoveryPublished(again=True))
+
+    def _tell(self) -> None:
+        self._observers.notify(PublishPending(len(self._kept)))
+        choked = self._bytes > self._max_bytes
+        if choked != self._ledger.choked:
+            self._ledger.choked = choked
+            if choked:
+                _log.warning(
+                    "%d discoveries wait for receipts: no new tasks until they come", len(self._kept)
+                )
+            else:
+                self._freed()
