@@ -195,6 +195,7 @@ class Leader:
         except (InvalidMessage, Overloaded) as error:
             self._refuse(message, error)
             return
+        self._office.fleet.claimed(request.worker, anyio.current_time())
         decision = self._do(Claim(request, message))
         for event in decision.events:
             if isinstance(event, ev.TaskClaimed):

@@ -37,14 +37,22 @@ class Fleet:
 
     patience: Patience
     _pulses: dict[str, _Pulse] = field(default_factory=dict[str, _Pulse])
+    _claims: dict[str, float] = field(default_factory=dict[str, float])
+    """When a worker that has not beaten yet last claimed something."""
 
     def heard(self, beat: SwarmHeartbeat, now: float) -> None:
         """Takes in a beat just received. One older than what is known is ignored."""
         known = self._pulses.get(beat.worker)
         if known is not None and beat.sent_ms < known.beat.sent_ms:
             return
+        self._claims.pop(beat.worker, None)
         same = known is not None and known.beat.incarnation == beat.incarnation
         self._pulses[beat.worker] = _Pulse(beat, now, known.beat if known is not None and same else None)
+
+    def claimed(self, worker: str, now: float) -> None:
+        """Takes note of a claim: whoever claims before his first beat has the silence limit for it."""
+        if worker not in self._pulses:
+            self._claims[worker] = now
 
     def stored(self, beat: SwarmHeartbeat, now: float, age_seconds: float) -> None:
         """Takes in a beat that the bus had kept; it says that the worker lived, not what it holds now."""
@@ -60,6 +68,9 @@ class Fleet:
         ]
         for name in gone:
             del self._pulses[name]
+        self._claims = {
+            name: at for name, at in self._claims.items() if now - at < 2 * self.patience.silence_seconds
+        }
 
     def beats(self, now: float) -> Mapping[str, tuple[SwarmHeartbeat, float]]:
         """The newest beat of each worker and its age in seconds."""
@@ -88,7 +99,10 @@ class Fleet:
     def _loss(self, worker: str, task: TaskRow, now: float, lead_since: float) -> Loss | None:
         pulse = self._pulses.get(worker)
         if pulse is None:
-            if now - lead_since < self.patience.grace_seconds:
+            claimed = self._claims.get(worker)
+            if now - lead_since < self.patience.grace_seconds or (
+                claimed is not None and now - claimed < self.patience.silence_seconds
+            ):
                 return None
             return Loss("silent", f"worker {worker} has not been heard of")
         if now - pulse.heard >= self.patience.silence_seconds:

@@ -95,6 +95,7 @@ class Coordinator:
             tasks.start_soon(self._tell_demand_regularly, name="demand")
             tasks.start_soon(self._ensure_regularly, name="topology")
             tasks.start_soon(forward_bare_roots, office, name="bare roots")
+            await anyio.sleep_forever()
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         transport = self._office.transport

@@ -1,0 +1,39 @@
+"""Submission of runs: the run's first event makes it true, then a bell is rung for the coordinators."""
+
+from blackboard import events as ev
+from blackboard.encoding import encode_event, encode_rows
+from blackboard.evolve import begin
+from blackboard.spec import RunSpec
+from blackboard.store import BlackboardStore, Batch
+from protocol import subjects
+from protocol.errors import InvalidMessage, Overloaded
+from protocol.transport.contract import Transport
+
+RETRY_AFTER_SECONDS = 10.0
+
+
+async def submit(
+    store: BlackboardStore, transport: Transport, spec: RunSpec, *, now_ms: int, max_active: int
+) -> bool:
+    """Creates a run; False when a run of that id exists already with the same spec.
+
+    :raises Overloaded: when `max_active` runs are active.
+    :raises InvalidMessage: when the run exists with another spec, or a root names an unknown agent.
+    :raises StoreUnavailable: when it may or may not have been created: submit it again.
+    """
+    for root in spec.roots:
+        if spec.agent(root.agent) is None:
+            raise InvalidMessage("roots", f"agent {root.agent!r} is not among the agents", "name one of them")
+    known = (await store.rows(spec.run, "run", ["spec"])).get("spec")
+    if known is not None:
+        if RunSpec.model_validate_json(known) != spec:
+            raise InvalidMessage("run", f"run {spec.run} exists with another spec", "choose another id")
+        return False
+    if len(await store.runs(active=True)) >= max_active:
+        raise Overloaded("active runs", max_active, RETRY_AFTER_SECONDS)
+    created = ev.RunCreated(at_ms=now_ms, spec=spec)
+    state = begin(created)
+    batch = Batch(spec.run, "", 0, [encode_event(created)], encode_rows(state.take_changes()[0]))
+    await store.append(batch, ttl_seconds=1)
+    transport.emit(subjects.RUNS, b"")
+    return True
