@@ -1,0 +1,45 @@
+# Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+.SILENT:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+QUESTION ?= How does asyncio propagate cancellation, and what can suppress it?
+CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(asyncio.__file__).parent)')
+WORKERS ?= 4
+
+help: ## Show this list
+	grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+run: $(READY) ## Ask a real question of Python's own asyncio source, with 4 workers
+	$(BIN)/coordinator run "$(QUESTION)" --corpus "$(CORPUS)" --workers $(WORKERS) --output report.md
+
+test: $(READY) ## Run all tests, on real servers
+	$(BIN)/pytest -n 2
+
+check: $(READY) ## Lint, formats, types, import contracts, published schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m protocol.schemas --check
+
+bench: $(READY) ## Measure durable tasks per second beside the floor
+	$(BIN)/python bench/cycle.py
+
+clean: ## Remove the environment and every cache; data folders of runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "swarmboard needs Python 3.11 or newer; choose one with: make PYTHON=python3.12" >&2; exit 1; }
+	echo "Preparing $(VENV) (once, about a minute)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]' --group dev
+	touch $@
