@@ -25,6 +25,9 @@ class Term(Record):
     bonus: float = 0.0
     prior: float | None = None
     restarts: int = 0
+    """1 where only recent visits count, because rewards have dropped."""
+    counted: int = 0
+    """Visits that count in the mean: the recent ones after a drop, and those that the prior stands for."""
 
 
 class Choice(Record):
@@ -34,6 +37,12 @@ class Choice(Record):
     chosen: Term
     runners_up: tuple[Term, ...] = ()
     open_directions: int = 0
+    started: int = 0
+    """Visits completed or in flight when it was made."""
+    dispersion: float | None = None
+    """How far rewards scatter within directions, as a share of coin flips' variance."""
+    decay: float | None = None
+    """A direction's next reward over its last, pooled."""
 
 
 class Event(Record):

@@ -1,0 +1,65 @@
+"""Bernoulli Kullback-Leibler divergence, and confidence bounds by inverting it (Garivier and Cappé, 2011)."""
+
+import math
+
+GRID = 1 << 30
+"""Bounds are multiples of 1/GRID: ties are then true ties, and a bound is monotone in its arguments
+although logarithms are rounded.
+"""
+_LAST = GRID - 1
+_CLOSE = 0.25 / GRID
+
+
+def kl(p: float, q: float) -> float:
+    """The divergence of Bernoulli(p) from Bernoulli(q), in nats; infinite where q cannot make p."""
+    divergence = 0.0
+    if p > 0.0:
+        if q <= 0.0:
+            return math.inf
+        divergence += p * math.log(p / q)
+    if p < 1.0:
+        if q >= 1.0:
+            return math.inf
+        divergence += (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
+    return max(divergence, 0.0)
+
+
+def upper_bound(mean: float, level: float) -> float:
+    """The largest multiple of 1/GRID with kl(mean, q) <= level, and at least `mean`."""
+    if level <= 0.0 or mean >= 1.0:
+        return min(mean, 1.0)
+    rest = 1.0 - mean
+    entropy = -rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
+    reach = level + entropy
+    q = min(mean + math.sqrt(level / 2.0), -math.expm1(-reach / rest), _LAST / GRID)
+    # kl is convex in q and q is no smaller than the root, so Newton's steps come down to it.
+    while q > mean:
+        step = -mean * math.log(q) - rest * math.log1p(-q) - reach
+        step *= q * (1.0 - q) / (q - mean)
+        q -= step
+        if step < _CLOSE:
+            break
+    point = min(max(int(q * GRID), 1), _LAST)
+    while point < _LAST and _within(mean, rest, point + 1, reach):
+        point += 1
+    while point > mean * GRID and not _within(mean, rest, point, reach):
+        point -= 1
+    return max(mean, point / GRID)
+
+
+def reaches(mean: float, level: float, bound: float) -> bool:
+    """Whether upper_bound(mean, level) >= bound, for a bound that upper_bound returned: one evaluation."""
+    if bound <= mean:
+        return True
+    if level <= 0.0 or mean >= 1.0:
+        return False
+    rest = 1.0 - mean
+    entropy = -rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
+    return _within(mean, rest, math.ceil(bound * GRID), level + entropy)
+
+
+def _within(mean: float, rest: float, point: int, reach: float) -> bool:
+    if point >= GRID:
+        return False
+    q = point / GRID
+    return -mean * math.log(q) - rest * math.log1p(-q) <= reach

@@ -1,0 +1,212 @@
+"""A frontier over any index that rises with the mean and falls with the count: a choice in O(log n)."""
+
+from bisect import insort
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from blackboard.events import MICRO, Choice, Term
+from blackboard.state import DirectionRow
+from coordinator.frontier.pooled import Pooled, contribution
+from coordinator.frontier.restarts import Restarts
+from coordinator.frontier.staircase import Arm, Restart, Staircase
+
+RUNNERS_UP = 3
+_BELOW_ALL = -1.0
+
+
+class Estimate(NamedTuple):
+    """What a policy makes of one row alone: visits that count (the prior's included) and their rewards."""
+
+    weight: int
+    sum_micro: int
+    restart: Restart | None = None
+
+
+class Moment(Protocol):
+    """An index at one moment: rising in the mean, falling in the count."""
+
+    def index(self, count: int, mean: float) -> float: ...
+
+    def reaches(self, count: int, mean: float, index: float) -> bool:
+        """Whether index(count, mean) >= index, for an index of this moment; may be cheaper."""
+        ...
+
+    def imagined(self, count: int, mean: float, in_flight: int) -> tuple[int, float]:
+        """Count and mean with the visits in flight imagined as completed."""
+        ...
+
+
+class IndexPolicy(Protocol):
+    """Stateless. `estimate` is a function of the row alone, `at` of the pooled statistics alone."""
+
+    @property
+    def name(self) -> str: ...
+
+    def estimate(self, row: DirectionRow) -> Estimate: ...
+
+    def at(self, pooled: Pooled) -> Moment: ...
+
+
+class Ranked(NamedTuple):
+    """An arm evaluated: by index, then mean, then fewer visits, then age; the greatest is chosen."""
+
+    score: float
+    mean: float
+    fewer: int
+    older: int
+    arm: Arm
+
+
+class IndexFrontier:
+    """The open directions under an index policy; exact, ties included."""
+
+    def __init__(self, policy: IndexPolicy, rows: Iterable[DirectionRow] = ()) -> None:
+        self.policy = policy
+        self.pooled = Pooled()
+        self._arms: dict[str, Arm] = {}
+        self._busy: dict[str, Arm] = {}
+        self._idle = Staircase()
+        self._restarts = Restarts()
+        self._open = 0
+        for row in rows:
+            self.opened(row)
+
+    def opened(self, row: DirectionRow) -> None:
+        self.pooled.opened += 1
+        self._open += 1
+        self._arms[row.id] = Arm(row)
+        self.changed(row)
+
+    def changed(self, row: DirectionRow) -> None:
+        arm = self._arms.get(row.id)
+        if arm is None:
+            return
+        counted = contribution(row)
+        if counted != arm.pooled:
+            self.pooled.replace(arm.pooled, counted)
+            arm.pooled = counted
+        self._leave(arm)
+        self._restarts.remove(arm)
+        if row.open:
+            self._place(arm)
+        elif arm.open:
+            arm.open = False
+            self._open -= 1
+        if not row.open and not row.in_flight:
+            del self._arms[row.id]
+
+    def choose(self, decision: int, seed: int) -> Choice | None:
+        del decision, seed
+        best = self.best(RUNNERS_UP + 1)
+        if not best:
+            return None
+        terms = tuple(map(_term, best))
+        return Choice.model_construct(
+            policy=self.policy.name,
+            chosen=terms[0],
+            runners_up=terms[1:],
+            open_directions=self._open,
+            started=self.pooled.started,
+            dispersion=self.pooled.dispersion,
+            decay=self.pooled.decay,
+        )
+
+    def best(self, places: int) -> list[Ranked]:
+        """The best open directions, best first: exactly those that a full scan would rank first."""
+        for arm in self._restarts.move(self.pooled.dispersion):
+            self._leave(arm)
+            self._place(arm)
+        contest = _Contest(self.policy.at(self.pooled), places)
+        stairs = list(self._idle.steps())
+        for arm in stairs:
+            contest.enter(arm)
+        for arm in self._busy.values():
+            contest.enter(arm)
+        hidden = self._look_behind(contest, stairs)
+        for arm in hidden:
+            self._idle.add(arm)
+        return contest.ranking()
+
+    def _look_behind(self, contest: "_Contest", stairs: list[Arm]) -> list[Arm]:
+        """Enters the arms that only the best ones hide, and returns those, taken from the staircase."""
+        hidden: list[Arm] = []
+        while (arm := contest.next_to_hide()) is not None:
+            hidden.append(arm)
+            self._idle.remove(arm)
+            at = stairs.index(arm)
+            behind: list[Arm] = []
+            stop = stairs[at + 1] if at + 1 < len(stairs) else None
+            found = self._idle.following(arm.count, stairs[at - 1].mean if at else _BELOW_ALL)
+            while found is not stop and found is not None:
+                behind.append(found)
+                contest.enter(found)
+                found = self._idle.following(found.count + 1, found.mean)
+            stairs[at : at + 1] = behind
+        return hidden
+
+    def _leave(self, arm: Arm) -> None:
+        if arm.entry is not None:
+            self._idle.remove(arm)
+        self._busy.pop(arm.row.id, None)
+
+    def _place(self, arm: Arm) -> None:
+        estimate = self.policy.estimate(arm.row)
+        arm.count, arm.sum_micro = estimate.weight, estimate.sum_micro
+        if estimate.restart is not None:
+            arm.restart = estimate.restart
+            self._restarts.add(arm)
+            if arm.restarted:
+                arm.count, arm.sum_micro = estimate.restart.weight, estimate.restart.sum_micro
+        if arm.row.in_flight:
+            self._busy[arm.row.id] = arm
+        else:
+            self._idle.add(arm)
+
+
+class _Contest:
+    """Keeps the best arms of those that enter."""
+
+    def __init__(self, moment: Moment, places: int) -> None:
+        self._moment = moment
+        self._places = places
+        self._best: list[Ranked] = []
+
+    def enter(self, arm: Arm) -> None:
+        moment, row = self._moment, arm.row
+        count, mean = arm.count, arm.mean
+        if row.in_flight:
+            count, mean = moment.imagined(count, mean, row.in_flight)
+        best = self._best
+        if len(best) == self._places and not moment.reaches(count, mean, best[0].score):
+            return
+        insort(best, Ranked(moment.index(count, mean), mean, -count, -row.opened, arm))
+        if len(best) > self._places:
+            del best[0]
+
+    def next_to_hide(self) -> Arm | None:
+        """The best arm still in a bucket, which may hide others of the best; the last place hides none."""
+        for place, ranked in enumerate(reversed(self._best), start=1):
+            if place == self._places:
+                return None
+            if ranked.arm.entry is not None:
+                return ranked.arm
+        return None
+
+    def ranking(self) -> list[Ranked]:
+        return self._best[::-1]
+
+
+def _term(ranked: Ranked) -> Term:
+    arm, row = ranked.arm, ranked.arm.row
+    index = min(ranked.score, 1e9)
+    return Term.model_construct(
+        direction=row.id,
+        index=index,
+        mean=arm.mean,
+        visits=row.visits,
+        in_flight=row.in_flight,
+        bonus=index - arm.mean,
+        prior=None if row.prior_micro is None else row.prior_micro / MICRO,
+        restarts=int(arm.restarted),
+        counted=arm.count,
+    )
