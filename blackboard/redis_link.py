@@ -1,0 +1,159 @@
+"""The way to a Redis server: one lean path for every command, bounded in time, without retries.
+
+It uses redis-py for addresses, connections, authentication and parsing, but not its client, whose
+retries would run a command twice after a lost reply. A repetition is the caller's decision.
+"""
+
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from protocol.errors import StoreUnavailable
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+Reply = Any
+"""What Redis sends: bytes, an integer, None, or a list of replies."""
+
+REMEDIES = {
+    "OOM": "memory is full: raise maxmemory, or let finished runs go",
+    "MISCONF": "Redis cannot write to its disk: free space, then check its log",
+    "READONLY": "this is a replica: point the URL at the primary",
+    "LOADING": "Redis is still reading its data: wait",
+    "NOAUTH": "give the password in the URL",
+    "WRONGPASS": "correct the password in the URL",
+    "NOPERM": "allow the user all commands on this store's keys",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """How to reach and use a Redis server."""
+
+    prefix: str = "swarm"
+    """Every key begins with it; swarms that share a server need different ones."""
+    timeout_seconds: float = 5.0
+    """Longest wait for any one answer; longer and the store counts as unavailable."""
+    connect_timeout_seconds: float = 2.0
+    max_connections: int = 32
+    """Further calls wait for a free connection."""
+    idle_check_seconds: float = 15.0
+    """A connection that was idle for longer is checked with a PING before it is used."""
+
+
+def pack(command: Iterable[Argument]) -> bytes:
+    """A command in the Redis protocol."""
+    encoded = [
+        part if isinstance(part, bytes) else part.encode() if isinstance(part, str) else b"%d" % part
+        for part in command
+    ]
+    return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded])
+
+
+class RedisLink:
+    """Commands to one server; replies come as Redis sends them."""
+
+    def __init__(self, url: str, settings: RedisSettings) -> None:
+        self.settings = settings
+        self._pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            # Each call is bounded here as a whole: redis-py's own limit is passed over by a black hole.
+            socket_timeout=None,
+            socket_connect_timeout=settings.connect_timeout_seconds,
+            health_check_interval=settings.idle_check_seconds,
+            max_connections=settings.max_connections,
+            timeout=settings.timeout_seconds,
+        )
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._pool.disconnect()
+
+    async def call(self, operation: str, *command: Argument) -> Reply:
+        """:raises StoreUnavailable: without an answer in time, or with an error for an answer."""
+        return await self.send(operation, pack(command))
+
+    async def send(self, operation: str, packed: bytes) -> Reply:
+        """Like `call`, for a command packed before."""
+        async with self.connection(operation) as connection:
+            await connection.send_packed_command(packed)
+            return await read_reply(connection)
+
+    async def many(self, operation: str, commands: Sequence[Command]) -> list[Reply]:
+        """Several commands in one round trip; each stands for itself."""
+        if not commands:
+            return []
+        async with self.connection(operation) as connection:
+            return await exchange(connection, commands)
+
+    async def transaction(self, operation: str, commands: Sequence[Command]) -> list[Reply]:
+        """Several commands at once, with nothing in between."""
+        async with self.connection(operation) as connection:
+            return await execute(connection, commands)
+
+    @asynccontextmanager
+    async def connection(self, operation: str) -> AsyncGenerator[AbstractConnection]:
+        """A connection of one's own, for as long as one call may take."""
+        with self._explained(operation), anyio.fail_after(self.settings.timeout_seconds):
+            connection = await self._pool.get_connection()  # pyright: ignore[reportUnknownMemberType]
+            clean = False
+            try:
+                yield connection
+                clean = True
+            finally:
+                with anyio.CancelScope(shield=True):
+                    if not clean:
+                        await connection.disconnect(nowait=True)
+                    await self._pool.release(connection)
+
+    @contextmanager
+    def _explained(self, operation: str) -> Generator[None]:
+        try:
+            yield
+        except TimeoutError:
+            limit = self.settings.timeout_seconds
+            raise StoreUnavailable(operation, f"no answer in {limit:g} s") from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(operation, explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """The message of an error with what an operator can do about it."""
+    text = str(error) or type(error).__name__
+    remedy = next(
+        (remedy for code, remedy in REMEDIES.items() if code in f"{type(error).__name__} {text}"), None
+    )
+    return text if remedy is None else f"{text}; {remedy}"
+
+
+async def read_reply(connection: AbstractConnection) -> Reply:
+    """:raises ResponseError: when the reply is an error."""
+    return await connection.read_response()  # pyright: ignore[reportUnknownVariableType]
+
+
+async def exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:
+    await connection.send_packed_command(b"".join(map(pack, commands)))
+    return [await read_reply(connection) for _ in commands]
+
+
+async def execute(connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:
+    """MULTI … EXEC; an empty list when a watched key has changed.
+
+    :raises ResponseError: the first error among the answers.
+    """
+    answers = await exchange(connection, [("MULTI",), *commands, ("EXEC",)])
+    results: list[Reply] = answers[-1] or []
+    for result in results:
+        if isinstance(result, ResponseError):
+            raise result
+    return results

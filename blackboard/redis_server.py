@@ -1,0 +1,55 @@
+"""What a Redis server says about itself, and whether a store may trust it."""
+
+from blackboard.redis_link import RedisLink
+from protocol.errors import StoreUnavailable
+
+OLDEST = (7, 0)
+"""PEXPIRE GT, SET NX GET and scripts with flags need it."""
+
+
+async def facts(link: RedisLink) -> dict[str, str]:
+    """Version, loading, memory and append-only settings, and what they make of durability."""
+    info = await _info(link)
+    found = {
+        "version": info.get("redis_version", "unknown"),
+        "loading": info.get("loading", "0"),
+        "appendonly": "yes" if info.get("aof_enabled") == "1" else "no",
+        "appendfsync": await _setting(link, "appendfsync"),
+        "aof_last_write_status": info.get("aof_last_write_status", "unknown"),
+        "maxmemory": info.get("maxmemory", "0"),
+        "maxmemory_policy": info.get("maxmemory_policy", "unknown"),
+        "used_memory": info.get("used_memory", "unknown"),
+        "role": info.get("role", "unknown"),
+    }
+    always = found["appendonly"] == "yes" and found["appendfsync"] == "always"
+    found["durability"] = "durable" if always else "accepted"
+    return found
+
+
+def check(found: dict[str, str]) -> None:
+    """:raises StoreUnavailable: when the server may evict what it acknowledged, or is too old."""
+    policy = found["maxmemory_policy"]
+    if policy not in {"noeviction", "unknown"}:
+        raise StoreUnavailable(
+            "opening",
+            f"maxmemory-policy is {policy}, so Redis may drop acknowledged data; "
+            "set `maxmemory-policy noeviction` in redis.conf, or CONFIG SET it",
+        )
+    version = found["version"]
+    if version != "unknown" and tuple(map(int, version.split(".")[:2])) < OLDEST:
+        raise StoreUnavailable("opening", f"Redis {version} is too old; install 7.0 or newer")
+
+
+async def _info(link: RedisLink) -> dict[str, str]:
+    text: bytes = await link.call("ping", "INFO", "server", "persistence", "memory", "replication")
+    lines = (line.partition(":") for line in text.decode().splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+async def _setting(link: RedisLink, name: str) -> str:
+    """A line of the server's configuration; "unknown" where a managed server keeps it to itself."""
+    try:
+        reply = await link.call("ping", "CONFIG", "GET", name)
+    except StoreUnavailable:
+        return "unknown"
+    return reply[1].decode() if reply else "unknown"
