@@ -4,7 +4,7 @@ from blackboard import events as ev
 from blackboard.encoding import encode_event, encode_rows
 from blackboard.evolve import begin
 from blackboard.spec import RunSpec
-from blackboard.store import BlackboardStore, Batch
+from blackboard.store import Batch, BlackboardStore
 from protocol import subjects
 from protocol.errors import InvalidMessage, Overloaded
 from protocol.transport.contract import Transport
