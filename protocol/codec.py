@@ -51,7 +51,7 @@ MESSAGE_BYTES = 1024 * 1024
 Body = TypeVar("Body", bound=Record)
 Message = TypeVar("Message", bound=Record)
 
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^1\.[0-9]{1,4}$")]
 Traceparent = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 ]

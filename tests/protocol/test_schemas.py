@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from protocol import schemas, subjects
-from protocol.codec import MODELS
+from protocol.codec import MODELS, encode
+from protocol.messages import ArtifactDraft, SwarmDiscovery
 
 ASYNCAPI = schemas.asyncapi()
 JSON_SCHEMA = schemas.json_schema()
@@ -99,3 +100,20 @@ def test_every_message_travels_on_some_channel() -> None:
 def test_the_documents_are_plain_json() -> None:
     for _, text in schemas.documents():
         assert json.loads(text)
+
+
+def test_what_is_sent_fits_the_published_schema() -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(JSON_SCHEMA)
+    draft = ArtifactDraft(type="passage", payload={"quote": ["é", 1.5, None]}, tags=("t",))
+    discovery = SwarmDiscovery(run="r", task="t", token="k", worker="w", incarnation="i", artifacts=(draft,))
+    sent = json.loads(encode(discovery, source="w", message_id="m", time_ms=1))
+    assert validator.is_valid(sent)
+    assert validator.is_valid(sent | {"version": "1.9", "unknown": 0})
+    for wrong in (
+        {"version": "2.0"},
+        {"type": "swarm.task"},
+        {"source": "a.b"},
+        {"body": {}},
+        {"time_ms": "1"},
+    ):
+        assert not validator.is_valid(sent | wrong), wrong
