@@ -34,6 +34,11 @@ class Nats(Group):
     connect_timeout_seconds: Seconds = 5
     """How long the first connection may take before the server counts as unreachable."""
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses one by one."""
+        return tuple(part.strip() for part in self.url.split(",") if part.strip())
+
 
 class Liveness(Group):
     """Who is alive, and when somebody is given up. Equal for coordinators and workers."""

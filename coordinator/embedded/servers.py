@@ -8,7 +8,7 @@ stop them, and starts them again should their owner go: they last as long as any
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Coroutine, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path

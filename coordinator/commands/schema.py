@@ -1,0 +1,28 @@
+"""`coordinator schema`: the published description of the protocol."""
+
+import json
+
+import click
+
+from coordinator.invocation import Invocation, Verb, pass_invocation
+from protocol.codec import MODELS
+from protocol.errors import NotFound
+from protocol.schemas import asyncapi, json_schema
+
+
+@click.command("schema", cls=Verb)
+@click.argument("name", default="messages")
+@pass_invocation
+def command(invocation: Invocation, name: str) -> None:
+    """Print the JSON Schema of all messages, or what NAME says: `asyncapi` for the AsyncAPI 3 document,
+    or a message such as `swarm.task` for the schema of its body.
+    """
+    if name == "messages":
+        document = json_schema()
+    elif name == "asyncapi":
+        document = asyncapi()
+    elif name in MODELS:
+        document = MODELS[name].model_json_schema()
+    else:
+        raise NotFound("schema", name)
+    click.echo(json.dumps(document, ensure_ascii=False, indent=None if invocation.json else 2))
