@@ -58,6 +58,8 @@ class FakeLeader:
     bodies: dict[str, bytes] = field(default_factory=dict)
     steps_after: list[Step] = field(default_factory=list)
     """What `steps` answers: the journal beyond the first page."""
+    first_page: int = 0
+    """Steps that came with the grant already."""
     claims: list[ClaimRequest] = field(default_factory=list)
     records: list[RecordRequest] = field(default_factory=list)
     discoveries: list[SwarmDiscovery] = field(default_factory=list)
@@ -198,8 +200,7 @@ class FakeLeader:
 
     def _steps(self, request: StepsRequest) -> StepsReply:
         """One step a page."""
-        start = getattr(self, "_first_page", 0)
-        index = request.after - start
+        index = request.after - self.first_page
         more = index + 1 < len(self.steps_after)
         return StepsReply(
             steps=tuple(self.steps_after[index : index + 1]), next=request.after + 1 if more else None
