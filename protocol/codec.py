@@ -156,7 +156,8 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
     if len(data) > limit_bytes:
         raise MessageTooLarge("message", len(data), limit_bytes)
     tree = parse_object(data)
-    _check_version(tree.get("version"))
+    if tree.get("version") != VERSION:
+        _check_version(tree.get("version"))
     name = tree.get("type")
     envelope = ENVELOPES.get(name) if isinstance(name, str) else None
     if envelope is None:
@@ -164,7 +165,7 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
             "type", f"{_shown(name)} is no message that this build knows", f"send one of: {', '.join(MODELS)}"
         )
     try:
-        return envelope.model_validate_json(data, strict=True)
+        return envelope.__pydantic_validator__.validate_json(data, strict=True)
     except ValidationError as error:
         raise _invalid(str(name), error) from None
 
