@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from coordinator.embedded.programs import find_nats_server, find_redis_server
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+LOG_TAIL = 4_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Servers:
     redis_url: str
     pids: Mapping[str, int]
     folder: Path
+    log: Path
+    """What all processes say on standard error; its end is shown when a measurement fails."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -40,9 +43,42 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What one measurement brought."""
+
+    tasks_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us_per_task: Mapping[str, float]
+
+
+class Stopwatch:
+    """CPU time of every process of a swarm, between start and stop."""
+
+    def __init__(self, on: Servers, coordinators: Sequence[int], workers: Sequence[int]) -> None:
+        servers = {name: [pid] for name, pid in on.pids.items()}
+        self._pids = {"coordinator": coordinators, "worker": workers, **servers}
+        self._before: dict[str, float] = {}
+        self._after: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._before = self._read()
+
+    def stop(self) -> None:
+        self._after = self._read()
+
+    def cpu_us(self, tasks: int) -> dict[str, float]:
+        """Microseconds per task, by role."""
+        return {role: (after - self._before[role]) / tasks * 1e6 for role, after in self._after.items()}
+
+    def _read(self) -> dict[str, float]:
+        return {role: sum(map(cpu_seconds, pids)) for role, pids in self._pids.items()}
+
+
 @contextmanager
 def process(
-    command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str | Path | int], log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """A child with pipes for its input and output, ended with the context; its messages go to `log`."""
     with log.open("ab") as errors:
@@ -79,7 +115,7 @@ def servers() -> Iterator[Servers]:
             f'jetstream {{ store_dir: "{folder}/nats", sync_interval: 100ms }}\n'
             f'authorization {{ user: swarm, password: "{password}" }}\n'
         )
-        log = folder / "servers.log"
+        log = folder / "processes.log"
         bus = stack.enter_context(process([find_nats_server(), "--config", config], log))
         redis_options = (
             f"--port {redis_port} --bind 127.0.0.1 --requirepass {password} --dir {folder} --appendonly yes"
@@ -91,12 +127,17 @@ def servers() -> Iterator[Servers]:
         )
         for port in (nats_port, redis_port):
             wait_for_port(port)
-        yield Servers(
-            nats_url=f"nats://swarm:{password}@127.0.0.1:{nats_port}",
-            redis_url=f"redis://:{password}@127.0.0.1:{redis_port}/0",
-            pids={"nats": bus.pid, "redis": store.pid},
-            folder=folder,
-        )
+        try:
+            yield Servers(
+                nats_url=f"nats://swarm:{password}@127.0.0.1:{nats_port}",
+                redis_url=f"redis://:{password}@127.0.0.1:{redis_port}/0",
+                pids={"nats": bus.pid, "redis": store.pid},
+                folder=folder,
+                log=log,
+            )
+        except BaseException:
+            sys.stderr.write(log.read_text()[-LOG_TAIL:])
+            raise
 
 
 def wait_for_port(port: int, timeout_seconds: float = 15) -> None:
