@@ -23,7 +23,7 @@ async def nap(context: Context) -> Discovery:
 @agent("block")
 async def block(_context: Context) -> Discovery:
     """Blocks the worker's loop, as no agent should."""
-    time.sleep(3)
+    time.sleep(3)  # noqa: ASYNC251 - that is the point
     return Discovery(reward=1.0)
 
 

@@ -1,6 +1,7 @@
 """A discovery is kept and published again until the leader has spoken."""
 
 import hashlib
+import itertools
 import json
 
 import anyio
@@ -35,7 +36,7 @@ async def test_without_a_receipt_it_is_published_again_with_growing_pauses() -> 
         assert swarm.worker.ledger.free_slots == 1
         swarm.leader.on_discovery = swarm.leader.settle
         await swarm.at_rest()
-        pauses = [round(after - before) for before, after in zip(times, times[1:], strict=False)]
+        pauses = [round(after - before) for before, after in itertools.pairwise(times)]
         assert pauses[0] in {5, 6}
         assert pauses == sorted(pauses)
         assert max(pauses) <= 31

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from agents.agent import Context, Discovery, agent
+from agents.board import CorruptBody
 from protocol.artifacts import Artifact, Producer, artifact, canonical_json
 from protocol.messages import BodyRef
 from tests.support.fake_leader import FakeLeader
@@ -109,7 +110,7 @@ async def test_a_body_with_another_digest_is_refused() -> None:
     async def act(context: Context) -> str:
         try:
             await context.board.all(Page)
-        except Exception as error:
+        except CorruptBody as error:
             return str(error)
         return ""
 
