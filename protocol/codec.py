@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import StringConstraints, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.messages import (
@@ -123,7 +124,14 @@ def encode(
     correlation_id: str | None = None,
     traceparent: str | None = None,
 ) -> bytes:
-    """:raises InvalidMessage: for a head that `decode` would refuse, or a model that has no wire name."""
+    """The bytes of a message.
+
+    The body is taken as its model accepted it: a payload may still be larger, deeper or have wider
+    integers than `decode` accepts.
+
+    :raises InvalidMessage: for a head that `decode` would refuse, a value that has no JSON, or a model
+        without a wire name.
+    """
     name = NAMES.get(type(message))
     if name is None:
         raise InvalidMessage(
@@ -143,7 +151,11 @@ def encode(
         )
     except ValidationError as error:
         raise _invalid(name, error) from None
-    return envelope.__pydantic_serializer__.to_json(envelope)
+    try:
+        return envelope.__pydantic_serializer__.to_json(envelope)
+    except PydanticSerializationError as error:
+        problem = clipped(str(error), 200)
+        raise InvalidMessage("body", problem, "send JSON values and text without lone surrogates") from None
 
 
 def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:

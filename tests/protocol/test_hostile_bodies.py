@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from protocol.codec import MESSAGE_BYTES, decode, decode_as, encode
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
-from protocol.messages import ClaimReply, Lease, Record, SwarmDiscovery, SwarmTask
+from protocol.messages import ClaimReply, Lease, Record, SwarmDiscovery, SwarmResponse, SwarmTask
 from protocol.strict_json import DEPTH_LIMIT, VALUES_LIMIT
 
 ROOT = Path(__file__).parents[2]
@@ -377,6 +377,13 @@ def test_text_full_of_punctuation_counts_as_one_value() -> None:
 def test_a_model_without_a_wire_name_is_not_sent() -> None:
     with pytest.raises(InvalidMessage, match="Record does not travel on its own"):
         encode(Record(), source="w", message_id="m", time_ms=1)
+
+
+@pytest.mark.parametrize("answer", ["\ud800", {"\udfff": 1}, ["a", "\ud800"]])
+def test_text_that_has_no_bytes_is_not_sent(answer: JsonValue) -> None:
+    body = SwarmResponse(run="r", inquiry="i", answerer="a", answer=answer)
+    with pytest.raises(InvalidMessage, match="send JSON values and text without lone surrogates"):
+        encode(body, source="w", message_id="m", time_ms=1)
 
 
 @pytest.mark.parametrize("head", [{"source": "a.b"}, {"message_id": ""}, {"time_ms": -1}, {"target": ">"}])
