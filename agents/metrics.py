@@ -23,6 +23,7 @@ class WorkerMetrics:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info("swarmboard_build", "Version of this worker.", registry=registry).info({"version": version})
+        self.last_pulse_seconds = 0.0
         self._declare_tasks(registry)
         self._declare_bus(registry)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -38,7 +39,8 @@ class WorkerMetrics:
             seen.PublishPending: lambda it: self.unsettled.set(it.discoveries),
             seen.Disconnected: lambda _: self.connected.set(0),
             seen.Reconnected: self._on_reconnected,
-            seen.Pulsed: lambda it: self.last_pulse.set(it.at_ms / 1000),
+            seen.Pulsed: self._on_pulsed,
+            seen.MessageRefused: lambda _: self.refused.inc(),
             seen.Draining: lambda _: self.draining.set(1),
         }
 
@@ -99,6 +101,9 @@ class WorkerMetrics:
             "When the last heartbeat left.",
             registry=registry,
         )
+        self.refused = Counter(
+            "swarmboard_worker_messages_refused", "Messages that cannot be accepted.", registry=registry
+        )
         self.draining = Gauge("swarmboard_worker_draining", "1 while it drains.", registry=registry)
         self.connected.set(1)
         for answer in ("granted", "refused", "unanswered"):
@@ -128,6 +133,10 @@ class WorkerMetrics:
         self.running.labels(it.agent).dec()
         self.finished.labels(it.agent, it.outcome).inc()
         self.seconds.labels(it.agent).observe(it.seconds)
+
+    def _on_pulsed(self, it: seen.Pulsed) -> None:
+        self.last_pulse_seconds = it.at_ms / 1000
+        self.last_pulse.set(self.last_pulse_seconds)
 
     def _on_receipt(self, it: seen.ReceiptReceived) -> None:
         self.receipts.labels(it.verdict).inc()

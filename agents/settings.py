@@ -48,6 +48,10 @@ class Worker(Group):
     """How long a finished task waits for its receipt before its discovery is published again."""
     max_buffered_bytes: Positive = 64 * 1024 * 1024
     """Bound on discoveries that wait for their receipt; beyond it no new task is claimed."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address of /metrics and /healthz; only this machine by default."""
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Port of /metrics and /healthz; 0 for neither, as many workers may share a machine."""
 
 
 class WorkerSettings(Groups):

@@ -7,15 +7,17 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 import anyio
 
 from agents.agent import Agent
+from agents.exposition import exposing
 from agents.identity import Identity
+from agents.metrics import WorkerMetrics
 from agents.observations import Observers
 from agents.pulse import ThreadPulse
 from agents.registry import load_agents
@@ -33,12 +35,27 @@ _log = logging.getLogger(__name__)
 async def run_worker(settings: WorkerSettings) -> int:
     """Runs a worker until it is drained; returns the exit code of the process.
 
-    :raises InvalidSettings: when there is no agent to offer.
+    :raises InvalidSettings: when there is no agent to offer, or the metrics' address cannot be used.
     :raises InvalidAgent: for an agent that cannot run.
     :raises TransportUnavailable: when the bus cannot be reached at the start.
     """
-    process = _Process(settings, load_agents(settings.worker.agents), Observers())
-    return await process.run()
+    observers = Observers()
+    process = _Process(settings, load_agents(settings.worker.agents), observers)
+    with _metrics(settings, observers):
+        return await process.run()
+
+
+@contextmanager
+def _metrics(settings: WorkerSettings, observers: Observers) -> Generator[None]:
+    worker = settings.worker
+    if not worker.metrics_port:
+        yield
+        return
+    metrics = WorkerMetrics(_version())
+    observers.subscribe(metrics)
+    patience = 3 * settings.liveness.heartbeat_seconds
+    with exposing(metrics, worker.metrics_host, worker.metrics_port, pulse_patience_seconds=patience):
+        yield
 
 
 class _Process:
