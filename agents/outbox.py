@@ -8,7 +8,7 @@ import anyio
 
 from agents.ledger import Ledger
 from agents.observations import DiscoveryPublished, Observers, PublishPending, ReceiptReceived
-from agents.results import publication_id
+from agents.results import Publication, publication
 from protocol import subjects
 from protocol.errors import TransportUnavailable
 from protocol.messages import Receipt, SwarmDiscovery
@@ -61,16 +61,16 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def post(self, message: SwarmDiscovery, data: bytes) -> None:
+    def post(self, first: Publication, now: float) -> None:
         """Publishes for the first time, without waiting: what gets lost is published again."""
-        now = anyio.current_time()
+        message, message_id, data = first
         if not self._kept:
             self._filled.set()
         pause = self._republish_seconds
         self._kept[message.token] = _Kept(message, len(data), now, now + pause, pause)
         self._bytes += len(data)
-        headers = {"Nats-Msg-Id": publication_id(message.token, 1)}
-        self._transport.emit(subjects.discoveries(message.worker, message.run), data, headers)
+        subject = subjects.discoveries(message.worker, message.run)
+        self._transport.emit(subject, data, {"Nats-Msg-Id": message_id})
         self._observers.notify(DiscoveryPublished(again=False))
         self._tell()
 
@@ -115,12 +115,9 @@ class Outbox:
         kept.publications += 1
         kept.pause = min(kept.pause * 2, REPUBLISH_MOST_SECONDS)
         kept.due = anyio.current_time() + kept.pause * (0.75 + self._chance() / 2)
-        message = kept.message
-        identity = publication_id(token, kept.publications)
-        data = self._ledger.identity.seal(message, identity)
-        await self._transport.publish(
-            subjects.discoveries(message.worker, message.run), data, message_id=identity
-        )
+        message, message_id, data = publication(self._ledger.identity, kept.message, kept.publications)
+        subject = subjects.discoveries(message.worker, message.run)
+        await self._transport.publish(subject, data, message_id=message_id)
         self._observers.notify(DiscoveryPublished(again=True))
 
     def _tell(self) -> None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from agents.agent import Agent, Discovery, Posting
 from agents.failures import InvalidOutput
 from agents.identity import Identity
+from agents.ledger import Ledger
 from protocol.artifacts import ArtifactRegistry, canonical_json
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, UnknownArtifactType
@@ -25,9 +26,18 @@ from protocol.messages import (
 Put = Callable[[bytes], Awaitable[BodyRef]]
 
 
-def publication_id(token: str, number: int) -> str:
-    """Id of the `number`th publication of a dispatch's discovery."""
-    return derive("pub", token, str(number))
+class Publication(NamedTuple):
+    """A discovery in the envelope of one publication, under an id of its own."""
+
+    message: SwarmDiscovery
+    message_id: str
+    data: bytes
+
+
+def publication(identity: Identity, message: SwarmDiscovery, number: int = 1) -> Publication:
+    """The `number`th publication of a discovery: a republish under the same id would count as a duplicate."""
+    message_id = derive("pub", message.token, str(number))
+    return Publication(message, message_id, identity.seal(message, message_id))
 
 
 def checked(agent: Agent, found: object) -> Discovery:
@@ -40,13 +50,14 @@ def checked(agent: Agent, found: object) -> Discovery:
     return found
 
 
-async def message_of(
-    agent: Agent, grant: Grant, found: Discovery, identity: Identity, put: Put, busy_ms: int
-) -> tuple[SwarmDiscovery, bytes]:
-    """The discovery as a message, and its first publication; bodies above the limits are put before.
+async def describe(
+    agent: Agent, grant: Grant, found: Discovery, ledger: Ledger, put: Put, busy_ms: int
+) -> Publication:
+    """The first publication of a discovery; bodies above the limits are put before.
 
     :raises InvalidOutput: naming the agent and the field.
     """
+    identity = ledger.identity
     drafts = [await _draft(agent, index, item, put) for index, item in enumerate(found.artifacts)]
     try:
         usage = found.usage if found.usage.busy_ms or not busy_ms else _with_time(found.usage, busy_ms)
@@ -61,16 +72,16 @@ async def message_of(
             follow_ups=tuple(found.follow_ups),
             exhausted=found.exhausted,
             usage=usage,
+            free_slots=ledger.free_slots,
         )
-        data = identity.seal(message, publication_id(grant.token, 1))
+        first = publication(identity, message)
         if drafts or found.follow_ups:
-            decode_as(data, SwarmDiscovery, limit_bytes=len(data))
+            decode_as(first.data, SwarmDiscovery, limit_bytes=len(first.data))
     except (ValidationError, InvalidMessage, TypeError, AttributeError) as error:
         raise InvalidOutput(agent.name, "discovery", _first_problem(error)) from error
-    if len(data) <= INLINE_BODY_BYTES:
-        return message, data
-    message = await _by_claim_check(message, put)
-    return message, identity.seal(message, publication_id(grant.token, 1))
+    if len(first.data) <= INLINE_BODY_BYTES:
+        return first
+    return publication(identity, await _by_claim_check(message, put))
 
 
 async def _by_claim_check(message: SwarmDiscovery, put: Put) -> SwarmDiscovery:

@@ -23,7 +23,7 @@ from agents.journal import Journal
 from agents.ledger import Holding, Ledger
 from agents.observations import LeaseLost, Observers, Outcome, TaskFinished, TaskStarted
 from agents.outbox import Outbox
-from agents.results import Put, checked, message_of, publication_id
+from agents.results import Publication, Put, checked, describe, publication
 from agents.view import BoardView, parse
 from protocol.artifacts import Artifact
 from protocol.messages import Failure, Grant, SwarmDiscovery, Usage
@@ -134,38 +134,36 @@ class Runner:
         grant = running.grant
         self._observers.notify(TaskStarted(grant.agent))
         began = anyio.current_time()
-        discovery: SwarmDiscovery | None = None
-        data = b""
+        result: Publication | None = None
         with running.scope:
             if not running.end:
-                discovery, data = await self._attempt(running, began)
-        if running.end == "released" and discovery is None:
-            discovery, data = self._report("released", grant)
-        self._end(running, discovery, data, anyio.current_time() - began)
+                result = await self._attempt(running, began)
+        if running.end == "released" and result is None:
+            result = self._report("released", grant)
+        self._end(running, result, began)
 
-    def _end(self, running: Running, discovery: SwarmDiscovery | None, data: bytes, seconds: float) -> None:
+    def _end(self, running: Running, result: Publication | None, began: float) -> None:
         """The slot is free; the lease is held on until the receipt."""
         token = running.grant.token
+        now = anyio.current_time()
         del self._running[token]
         self._ledger.free_slot()
         outcome: Outcome = "dropped"
         usage = Usage()
-        if discovery is not None and running.end != "lost":
-            self._ledger.finish(token, well=discovery.outcome == "done")
-            self._outbox.post(discovery, data)
-            outcome, usage = _outcome(discovery), discovery.usage
-        self._observers.notify(TaskFinished(running.grant.agent, outcome, seconds, usage))
+        if result is not None and running.end != "lost":
+            outcome, usage = _outcome(result.message), result.message.usage
+            self._ledger.finish(token, well=outcome == "done")
+            self._outbox.post(result, now)
+        self._observers.notify(TaskFinished(running.grant.agent, outcome, now - began, usage))
         self._freed()
 
-    async def _attempt(self, running: Running, began: float) -> tuple[SwarmDiscovery, bytes]:
+    async def _attempt(self, running: Running, began: float) -> Publication:
         """The agent's result, or its failure, as the message that reports it."""
         grant = running.grant
         try:
             found = checked(running.agent, await self._work(running, began))
             busy_ms = int((anyio.current_time() - began) * 1000)
-            return await message_of(
-                running.agent, grant, found, self._ledger.identity, self._put(grant.run), busy_ms
-            )
+            return await describe(running.agent, grant, found, self._ledger, self._put(grant.run), busy_ms)
         except anyio.get_cancelled_exc_class() as error:
             if running.end or anyio.get_current_task().has_pending_cancellation():
                 raise
@@ -225,7 +223,7 @@ class Runner:
     def _put(self, run: str) -> Put:
         return partial(self._board.put, run)
 
-    def _failed(self, running: Running, error: BaseException) -> tuple[SwarmDiscovery, bytes]:
+    def _failed(self, running: Running, error: BaseException) -> Publication:
         failure = failure_of(error)
         level = logging.ERROR if failure.kind == "bug" else logging.WARNING
         _log.log(
@@ -240,7 +238,7 @@ class Runner:
 
     def _report(
         self, outcome: Literal["failed", "released"], grant: Grant, failure: Failure | None = None
-    ) -> tuple[SwarmDiscovery, bytes]:
+    ) -> Publication:
         identity = self._ledger.identity
         message = SwarmDiscovery(
             run=grant.run,
@@ -250,8 +248,9 @@ class Runner:
             incarnation=identity.incarnation,
             outcome=outcome,
             failure=failure,
+            free_slots=self._ledger.free_slots,
         )
-        return message, identity.seal(message, publication_id(grant.token, 1))
+        return publication(identity, message)
 
 
 def _outcome(discovery: SwarmDiscovery) -> Outcome:
