@@ -79,13 +79,13 @@ class JetStreamTransport(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         self._client = HotClient(self._settings.max_buffered_bytes, self._on_error)
+        self._replies = Replies(self._client, f"{self._settings.inbox_prefix}.{secrets.token_hex(8)}")
+        self._topology = Topology(self._api)
         try:
             await self._connect()
-            inbox = f"{self._settings.inbox_prefix}.{secrets.token_hex(8)}"
-            self._replies = Replies(self._client, inbox)
-            self._topology = Topology(self._api)
+            self._replies.listen()
             yield self
-            await self._flush()
+            await self._send_the_rest()
         finally:
             self._closing = True
             await self._client.close()
@@ -211,6 +211,13 @@ class JetStreamTransport(AsyncContextManagerMixin):
         if not done:
             seconds = self._settings.request_timeout_seconds
             raise TransportUnavailable("flushing", f"not confirmed in {seconds:g} s")
+
+    async def _send_the_rest(self) -> None:
+        if not self._client.is_closed:
+            try:
+                await self._flush()
+            except TransportUnavailable as error:
+                self._on_error(error)
 
     async def _errored(self, error: Exception) -> None:
         text = str(error)

@@ -22,7 +22,10 @@ class Replies:
         self._prefix_length = len(inbox) + 1
         self._number = 0
         self._waiting: dict[bytes, _Waiting] = {}
-        client.listen(f"{inbox}.*", self._on_reply)
+
+    def listen(self) -> None:
+        """Subscribes the inbox, once the client is connected."""
+        self._client.listen(f"{self._inbox}.*", self._on_reply)
 
     async def ask(self, subject: str, data: bytes, headers: bytes, timeout_seconds: float) -> bytes:
         """:raises NoResponder: at once when nobody serves the subject.

@@ -130,15 +130,25 @@ class NatsServer(Server):
     def __init__(self, folder: Path, extra_users: str = "") -> None:
         super().__init__(folder, find_nats_server())
         self._config = folder / "nats.conf"
+        self._extra_users = extra_users
+        self._write_config()
+
+    def change_password(self) -> None:
+        """Refuses the old password from now on, also to those who are connected."""
+        self.password = secrets.token_urlsafe(18)
+        self._write_config()
+        os.kill(self.pid, signal.SIGHUP)
+
+    def _write_config(self) -> None:
         self._config.write_text(
             f"""
 listen: "127.0.0.1:{self.port}"
 max_payload: 1MB
-jetstream {{ store_dir: "{folder / "data"}", sync_interval: 100ms }}
+jetstream {{ store_dir: "{self.folder / "data"}", sync_interval: 100ms }}
 authorization {{
   users = [
     {{ user: "{self.user}", password: "{self.password}" }}
-    {extra_users}
+    {self._extra_users}
   ]
 }}
 """
