@@ -2,8 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Protocol
 
 import click
 
@@ -31,3 +33,30 @@ def message(text: str) -> None:
 
 def _cell(value: object) -> str:
     return "" if value is None else " ".join(str(value).split())
+
+
+class Live(Protocol):
+    """A status that changes in place, with lines above it."""
+
+    def line(self, text: str) -> None: ...
+
+    def status(self, text: str) -> None: ...
+
+
+class PlainLive:
+    """A log: lines one by one, and no status, which would only repeat them."""
+
+    def line(self, text: str) -> None:
+        message(text)
+
+    def status(self, text: str) -> None: ...
+
+
+@contextmanager
+def live_line() -> Generator[Live]:
+    """A live display on standard error where that is a terminal; a plain log elsewhere."""
+    if not sys.stderr.isatty():
+        yield PlainLive()
+        return
+    with import_module("coordinator.terminal").live_status() as live:
+        yield live

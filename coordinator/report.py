@@ -1,0 +1,52 @@
+"""What only the coordinator knows of a run, added to its report: where the visits went, and why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from blackboard.events import MICRO
+from blackboard.state import DirectionRow, TaskRow, Totals
+
+SHOWN = 20
+TOPIC_WIDTH = 80
+
+
+def with_directions(
+    markdown: str, totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow]
+) -> str:
+    """The report with a section on the directions: visits, mean reward, and why it ended where it did."""
+    return markdown.rstrip() + "\n\n" + "\n".join(_section(totals, directions, tasks)) + "\n"
+
+
+def _section(
+    totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow]
+) -> Iterator[str]:
+    explored = [row for row in directions.values() if row.agent == "explore"]
+    visited = sorted((row for row in explored if row.visits), key=lambda row: (-_mean(row), row.opened))
+    yield "## How the directions were explored\n"
+    yield (
+        f"{len(explored)} directions came up, {len(visited)} were visited, in "
+        f"{sum(row.visits for row in explored)} visits. Exploring ended because {totals.reason}.\n"
+    )
+    if visited:
+        yield "| direction | visits | mean reward | led to by | then |"
+        yield "|---|---:|---:|---|---|"
+    for row in visited[:SHOWN]:
+        parent = directions.get(row.parent or "")
+        led = _cell(parent.topic) if parent and parent.agent == "explore" else "the plan"
+        cells = (_cell(row.topic), row.visits, f"{_mean(row):.2f}", led, _cell(row.retired or "open"))
+        yield f"| {' | '.join(map(str, cells))} |"
+    waiting = [row for row in explored if not row.visits and row.open]
+    if waiting:
+        named = "; ".join(_cell(row.topic) for row in waiting[:SHOWN])
+        yield f"\nNot visited ({len(waiting)}): {named}"
+    failed = [task for task in tasks if task.status in ("failed", "dead", "cancelled")]
+    for task in failed[:SHOWN]:
+        yield f"\nTask {task.id} of {task.agent} ended {task.status}: {_cell(task.reason)}"
+
+
+def _mean(row: DirectionRow) -> float:
+    return row.reward_sum_micro / MICRO / row.visits if row.visits else 0.0
+
+
+def _cell(text: str) -> str:
+    line = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return line if len(line) <= TOPIC_WIDTH else line[: TOPIC_WIDTH - 1] + "…"
