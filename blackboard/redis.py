@@ -69,11 +69,10 @@ class RedisStore(AsyncContextManagerMixin):
 
     async def _announce(self, run: str, keys: Keys) -> None:
         """Lists a run before its creation: a crash in between leaves an id, never an unlisted run."""
-        exists, (seconds, micros) = await self._link.many("append", [("EXISTS", keys.meta), ("TIME",)])
+        exists, now = await self._link.many("append", [("EXISTS", keys.meta), ("TIME",)])
         if not exists:
-            now_ms = int(seconds) * 1000 + int(micros) // 1000
             lists = (self._keyspace.runs, self._keyspace.active)
-            await self._link.many("append", [("ZADD", name, now_ms, run) for name in lists])
+            await self._link.many("append", [("ZADD", name, _clock_ms(now), run) for name in lists])
 
     async def release(self, run: str, token: str) -> None:
         lease = self._keyspace.run(run).lease
@@ -90,15 +89,13 @@ class RedisStore(AsyncContextManagerMixin):
 
     async def runs(self, *, active: bool) -> Sequence[str]:
         name = self._keyspace.active if active else self._keyspace.runs
-        reply, (seconds, _) = await self._link.many(
-            "runs", [("ZRANGE", name, 0, -1, "REV", "WITHSCORES"), ("TIME",)]
-        )
+        reply, now = await self._link.many("runs", [("ZRANGE", name, 0, -1, "REV", "WITHSCORES"), ("TIME",)])
         ids = [identity.decode() for identity in reply[::2]]
         exist = await self._each("runs", [("EXISTS", self._keyspace.run(run).meta) for run in ids])
         ghosts = [
             run
             for run, created, there in zip(ids, reply[1::2], exist, strict=True)
-            if not there and int(created) < int(seconds) * 1000 - GHOST_MS
+            if not there and int(created) < _clock_ms(now) - GHOST_MS
         ]
         if ghosts:
             await self._link.call("runs", "ZREM", name, *ghosts)
@@ -162,22 +159,25 @@ class RedisStore(AsyncContextManagerMixin):
     async def finish(self, run: str, *, keep_seconds: float) -> None:
         """The first call sets the time of expiry. From then on appends let what they add expire too."""
         keys = self._keyspace.run(run)
-        exists, (seconds, _) = await self._link.many("finish", [("EXISTS", keys.meta), ("TIME",)])
+        exists, now = await self._link.many("finish", [("EXISTS", keys.meta), ("TIME",)])
         if exists:
-            expires_ms = int(seconds) * 1000 + _milliseconds(keep_seconds)
-            await self._link.transaction(
+            wanted = _clock_ms(now) + _milliseconds(keep_seconds)
+            _, expires_ms = await self._link.many(
                 "finish",
-                [("HSETNX", keys.meta, "expires_ms", expires_ms), ("PEXPIREAT", keys.meta, expires_ms, "NX")],
+                [("HSETNX", keys.meta, "expires_ms", wanted), ("HGET", keys.meta, "expires_ms")],
             )
-            expires_ms = int(await self._link.call("finish", "HGET", keys.meta, "expires_ms") or expires_ms)
-            await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in keys.fixed])
-            async for terms in self._scan("finish", "SSCAN", keys.terms):
-                indexes = [keys.index(term.decode()) for term in terms]
-                await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in indexes])
-            async for digests in self._scan("finish", "SSCAN", keys.bodies):
-                bodies = [keys.body(digest.decode()) for digest in digests]
-                await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in bodies])
+            await self._expire(keys, int(expires_ms))
         await self._link.call("finish", "ZREM", self._keyspace.active, run)
+
+    async def _expire(self, keys: Keys, expires_ms: int) -> None:
+        """Lets every key expire; those that name the others come last, so that a repetition finds all."""
+        async for terms in self._scan("finish", "SSCAN", keys.terms):
+            indexes = [keys.index(term.decode()) for term in terms]
+            await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in indexes])
+        async for digests in self._scan("finish", "SSCAN", keys.bodies):
+            bodies = [keys.body(digest.decode()) for digest in digests]
+            await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in bodies])
+        await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in keys.fixed])
 
     async def ping(self) -> Mapping[str, str]:
         return await redis_server.facts(self._link)
@@ -209,3 +209,9 @@ class RedisStore(AsyncContextManagerMixin):
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _clock_ms(reply: Reply) -> int:
+    """The answer to TIME in milliseconds."""
+    seconds, micros = reply
+    return int(seconds) * 1000 + int(micros) // 1000

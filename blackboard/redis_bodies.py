@@ -44,15 +44,13 @@ async def _complete(link: RedisLink, body: str, part: str, digest: str) -> None:
     """Moves a body to its place, if it has its digest; another writer's move will do as well."""
     for _ in range(CHECK_ATTEMPTS):
         async with link.connection("put") as connection:
-            await exchange(connection, [("WATCH", part)])
-            actual = await _digest(connection, part)
-            matching = actual == digest
-            if await execute(connection, [("RENAME", part, body) if matching else ("DEL", part)]):
-                if matching:
+            _, there = await exchange(connection, [("WATCH", part, body), ("EXISTS", body)])
+            actual = digest if there else await _digest(connection, part)
+            keep = actual == digest and not there
+            if await execute(connection, [("RENAME", part, body) if keep else ("DEL", part)]):
+                if actual == digest:
                     return
                 raise wrong_digest(digest, actual)
-        if await link.call("put", "EXISTS", body):
-            return
     raise wrong_digest(digest, "other bytes with every try")
 
 

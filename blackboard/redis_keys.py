@@ -41,9 +41,9 @@ class Keys:
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """The keys that a run has whatever is on its board, without the lease, which expires by itself."""
+        """The keys that a run has whatever is on its board; the lease is left out and expires by itself."""
         rows = [self.rows(kind) for kind in ROW_KINDS]
-        return (self.meta, self.log, self.artifacts, self.terms, self.time, self.bodies, *rows)
+        return (*rows, self.log, self.artifacts, self.time, self.terms, self.bodies, self.meta)
 
     def rows(self, kind: RowKind) -> str:
         return f"{self.root}:row:{kind}"

@@ -14,7 +14,15 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from protocol.errors import StoreUnavailable
 
@@ -23,15 +31,14 @@ Command = tuple[Argument, ...]
 Reply = Any
 """What Redis sends: bytes, an integer, None, or a list of replies."""
 
-REMEDIES = {
-    "OOM": "memory is full: raise maxmemory, or let finished runs go",
-    "MISCONF": "Redis cannot write to its disk: free space, then check its log",
-    "READONLY": "this is a replica: point the URL at the primary",
-    "LOADING": "Redis is still reading its data: wait",
-    "NOAUTH": "give the password in the URL",
-    "WRONGPASS": "correct the password in the URL",
-    "NOPERM": "allow the user all commands on this store's keys",
-}
+REMEDIES: tuple[tuple[type[RedisError], str], ...] = (
+    (OutOfMemoryError, "its memory is full: raise maxmemory, or let finished runs go"),
+    (ReadOnlyError, "it is a replica: point the URL at the primary"),
+    (BusyLoadingError, "it is still reading its data: wait"),
+    (AuthenticationError, "correct the user and password in the URL"),
+    (NoPermissionError, "allow the user all commands on this store's keys"),
+)
+MISCONF = "it cannot write to its disk: free space, then look at its log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +137,10 @@ class RedisLink:
 def explain(error: Exception) -> str:
     """The message of an error with what an operator can do about it."""
     text = str(error) or type(error).__name__
-    remedy = next(
-        (remedy for code, remedy in REMEDIES.items() if code in f"{type(error).__name__} {text}"), None
-    )
-    return text if remedy is None else f"{text}; {remedy}"
+    remedies = [remedy for kind, remedy in REMEDIES if isinstance(error, kind)]
+    if text.startswith("MISCONF"):
+        remedies.append(MISCONF)
+    return "; ".join((text, *remedies))
 
 
 async def read_reply(connection: AbstractConnection) -> Reply:
