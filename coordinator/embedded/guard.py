@@ -38,6 +38,14 @@ def launch(command: Sequence[str]) -> int:
     os._exit(127)
 
 
+def note_pid(path: str, pid: int) -> None:
+    """For the owner to know the program; on a full disk it runs all the same."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, str(pid).encode())
+        os.close(descriptor)
+
+
 def watch(pid: int, wakeup: int, grace_seconds: float) -> int:
     """Returns the program's exit code, a signal's as 128 + its number."""
     deadline: float | None = None
@@ -72,8 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     pid = launch(command)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    with open(pid_file, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start-up time
-        file.write(str(pid))
+    note_pid(pid_file, pid)
     code = watch(pid, wakeup, grace_seconds)
     with contextlib.suppress(OSError):
         os.unlink(pid_file)  # noqa: PTH108 - likewise

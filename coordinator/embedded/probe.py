@@ -8,7 +8,14 @@ from protocol.messages import Record
 
 PROBE_SECONDS = 2.0
 HOST = "127.0.0.1"
-NO_ANSWER = (OSError, TimeoutError, anyio.EndOfStream, anyio.IncompleteRead, anyio.DelimiterNotFound)
+NO_ANSWER = (
+    OSError,
+    TimeoutError,
+    anyio.BrokenResourceError,
+    anyio.DelimiterNotFound,
+    anyio.EndOfStream,
+    anyio.IncompleteRead,
+)
 
 
 class Introduction(Record):
