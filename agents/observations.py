@@ -89,13 +89,8 @@ class PublishPending:
 
 
 @dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The bus is out of reach."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnected:
-    """The bus is back."""
+class BusError:
+    """Trouble of the connection that no caller waited for: it was lost, or something was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +124,7 @@ Observation = (
     | ReceiptReceived
     | LeaseLost
     | PublishPending
-    | Disconnected
-    | Reconnected
+    | BusError
     | Pulsed
     | MessageRefused
     | Draining
