@@ -37,8 +37,7 @@ class WorkerMetrics:
             seen.ReceiptReceived: self._on_receipt,
             seen.LeaseLost: lambda it: self.leases_lost.labels(it.agent).inc(),
             seen.PublishPending: lambda it: self.unsettled.set(it.discoveries),
-            seen.Disconnected: lambda _: self.connected.set(0),
-            seen.Reconnected: self._on_reconnected,
+            seen.BusError: lambda _: self.bus_errors.inc(),
             seen.Pulsed: self._on_pulsed,
             seen.MessageRefused: lambda _: self.refused.inc(),
             seen.Draining: lambda _: self.draining.set(1),
@@ -90,11 +89,8 @@ class WorkerMetrics:
         self.unsettled = Gauge(
             "swarmboard_worker_unsettled_discoveries", "Discoveries without a receipt.", registry=registry
         )
-        self.connected = Gauge(
-            "swarmboard_worker_connected", "1 while the bus is in reach.", registry=registry
-        )
-        self.reconnects = Counter(
-            "swarmboard_worker_reconnects", "Times the bus came back.", registry=registry
+        self.bus_errors = Counter(
+            "swarmboard_worker_bus_errors", "Lost connections and refusals of the bus.", registry=registry
         )
         self.last_pulse = Gauge(
             "swarmboard_worker_last_pulse_timestamp_seconds",
@@ -105,7 +101,6 @@ class WorkerMetrics:
             "swarmboard_worker_messages_refused", "Messages that cannot be accepted.", registry=registry
         )
         self.draining = Gauge("swarmboard_worker_draining", "1 while it drains.", registry=registry)
-        self.connected.set(1)
         for answer in ("granted", "refused", "unanswered"):
             self.claims.labels(answer)
         for attempt in ("first", "again"):
@@ -141,7 +136,3 @@ class WorkerMetrics:
     def _on_receipt(self, it: seen.ReceiptReceived) -> None:
         self.receipts.labels(it.verdict).inc()
         self.receipt_seconds.observe(it.seconds)
-
-    def _on_reconnected(self, _: seen.Reconnected) -> None:
-        self.connected.set(1)
-        self.reconnects.inc()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ from agents.agent import Agent
 from agents.exposition import exposing
 from agents.identity import Identity
 from agents.metrics import WorkerMetrics
-from agents.observations import Observers
+from agents.observations import BusError, Observers
 from agents.pulse import ThreadPulse
 from agents.registry import load_agents
 from agents.settings import WorkerSettings
@@ -110,9 +111,13 @@ class _Process:
                 inbox_prefix=nats.inbox_prefix,
                 connect_timeout_seconds=nats.connect_timeout_seconds,
             ),
-            on_error=lambda error: _log.warning("%s: %s", role, error),
+            on_error=partial(self._bus_error, role),
             on_closed=self._connection_closed,
         )
+
+    def _bus_error(self, role: str, error: Exception) -> None:
+        _log.warning("%s: %s", role, error)
+        self._observers.notify(BusError())
 
     def _connection_closed(self, cause: str) -> None:
         self._closed = cause
