@@ -1,0 +1,59 @@
+"""Questions with known answers, asked of the whole standard library of the running Python."""
+
+import sysconfig
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agents.research import AGENTS
+from agents.research.artifacts import Finding
+from agents.research.reporter import rank
+from tests.research.questions import HELD_OUT, TUNED, Question
+from tests.support.agent_context import Research
+
+LIBRARY = Path(sysconfig.get_paths()["stdlib"])
+ROOTS = sorted(str(path) for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
+BUDGET = 12
+
+
+def modules() -> list[str]:
+    """The library without its own tests and documentation topics, which are no module's source."""
+    left_out = {"test", "idlelib", "lib2to3", "turtledemo", "site-packages", "ensurepip", "pydoc_data"}
+    return [root for root in ROOTS if Path(root).name not in left_out]
+
+
+async def ranks(questions: Sequence[Question], cache: Path) -> dict[str, tuple[int | None, int]]:
+    """For each question the rank of the first finding that answers it, and how many findings there are."""
+    found: dict[str, tuple[int | None, int]] = {}
+    for question in questions:
+        research = Research(question.text, {"corpus": modules(), "cache": str(cache)})
+        await research.run({agent.name: agent for agent in AGENTS}, BUDGET)
+        findings, _ = rank(research.board.of(Finding))
+        rank_of_answer = next((n for n, item in enumerate(findings, 1) if answers(question, item.payload.quote)), None)
+        found[question.text] = rank_of_answer, len(findings)
+    return found
+
+
+def answers(question: Question, quote: str) -> bool:
+    return any(anchor in quote for anchor in question.anchors)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("name", "questions", "floor"), [("tuned", TUNED, 12), ("held out", HELD_OUT, 8)])
+async def test_the_passage_that_answers_is_cited(
+    name: str, questions: Sequence[Question], floor: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    started = time.monotonic()
+    cache = tmp_path_factory.getbasetemp() / "indexes"
+    found = await ranks(questions, cache)
+    cited = [rank for rank, _ in found.values() if rank is not None]
+    first_five = sum(1 for rank in cited if rank <= 5)
+    print(
+        f"{name}: recall {len(cited)}/{len(questions)}, among the first five {first_five}/{len(questions)}, "
+        f"mean reciprocal rank {sum(1 / rank for rank in cited) / len(questions):.2f}, "
+        f"{sum(total for _, total in found.values()) / len(questions):.0f} findings each, "
+        f"{(time.monotonic() - started) / len(questions):.2f} s each"
+    )
+    assert len(cited) >= floor, [question for question, (rank, _) in found.items() if rank is None]
