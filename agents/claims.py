@@ -92,7 +92,8 @@ class Claims:
             self._ledger.close_claim(number)
             _log.info("claim of %d tasks of run %s came to nothing: %s", len(batch), run, error)
             self._observers.notify(ClaimUnanswered(len(batch)))
-            self._give_back(batch)
+            pause = error.reply.retry_after_seconds if isinstance(error, BoardRefused) else None
+            self._give_back(batch, pause or 0.0)
             return
         seconds = anyio.current_time() - began
         self._observers.notify(Claimed(len(reply.grants), len(reply.refusals), seconds))
@@ -129,8 +130,8 @@ class Claims:
             _log.debug("claim of %s refused: %s", refusal.task, refusal.reason)
         self._give_back(list(asked.values()))
 
-    def _give_back(self, batch: Sequence[_Waiting]) -> None:
+    def _give_back(self, batch: Sequence[_Waiting], least_seconds: float = 0.0) -> None:
         low, high = RETRY_SECONDS
         for one in batch:
-            one.delivery.nak(low + (high - low) * self._chance())
+            one.delivery.nak(max(least_seconds, low + (high - low) * self._chance()))
             self._ledger.free_slot()

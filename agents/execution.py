@@ -1,6 +1,7 @@
 """Where agents run: in the worker's loop, in a thread, or in a process."""
 
 import inspect
+import logging
 import signal
 import sys
 from collections.abc import Awaitable
@@ -16,6 +17,8 @@ from agents.agent import Agent, AgentFailure, AgentFunction
 from agents.context import ProcessContext, TaskContext
 from agents.failures import FailedElsewhere, failure_of
 from protocol.messages import Failure
+
+_log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -34,13 +37,20 @@ class Executor:
         :raises FailedElsewhere: for whatever an agent raised in its process.
         """
         if agent.runs_in == "thread":
-            return await anyio.to_thread.run_sync(
-                self._in_thread, agent.function, context, abandon_on_cancel=True, limiter=self._threads
-            )
+            return await self._on_thread(agent, context)
         if agent.runs_in == "process":
             return await self._in_process(agent, context)
         found: object = agent.function(context)
         return await cast("Awaitable[object]", found) if inspect.isawaitable(found) else found
+
+    async def _on_thread(self, agent: Agent, context: TaskContext) -> object:
+        try:
+            return await anyio.to_thread.run_sync(
+                self._in_thread, agent.function, context, abandon_on_cancel=True, limiter=self._threads
+            )
+        except anyio.get_cancelled_exc_class():
+            _log.warning("a thread of agent %r is abandoned: nothing can stop it", agent.name)
+            raise
 
     def _in_thread(self, function: AgentFunction, context: TaskContext) -> object:
         self.busy_threads += 1

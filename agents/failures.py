@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from agents.agent import AgentFailure
+from agents.board import BoardRefused
 from protocol.messages import Failure
 
 MESSAGE_LIMIT = 4_000
@@ -32,7 +33,7 @@ def failure_of(error: BaseException) -> Failure:
     """What an agent raised, classified. Of a group, what is worst: a bug before all else."""
     causes = list(_leaves(error))
     for cause in causes:
-        if not isinstance(cause, AgentFailure | TimeoutError | FailedElsewhere):
+        if not isinstance(cause, AgentFailure | TimeoutError | FailedElsewhere) and not _passing(cause):
             return _bug(cause, error)
     return _expected(causes[0], error)
 
@@ -45,6 +46,11 @@ def _expected(cause: BaseException, error: BaseException) -> Failure:
             return _bug(cause, error) if cause.kind == "bug" else _declared(cause)
         case _:
             return Failure(kind="transient", message=_fitting(str(cause) or "timed out"))
+
+
+def _passing(cause: BaseException) -> bool:
+    """Whether the board refused for a reason that another attempt may not meet."""
+    return isinstance(cause, BoardRefused) and cause.reply.error in {"fence", "operator"}
 
 
 def _declared(cause: AgentFailure) -> Failure:

@@ -19,7 +19,7 @@ from tests.support.servers import NatsServer
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-AGENTS = ("echo", "nap", "block", "stuck")
+AGENTS = ("echo", "nap", "block", "stuck", "count")
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +99,19 @@ async def test_a_beat_is_sent_at_once_when_asked(own_nats: NatsServer, tmp_path:
             assert time.monotonic() - began < 0.5
 
 
+async def test_a_worker_on_uvloop_runs_threads_and_processes_too(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    async with leading(own_nats) as leader:
+        with worker_process(own_nats, tmp_path) as process:
+            await up(leader)
+            await leader.dispatch("count")
+            await wait_until(lambda: bool(leader.discoveries), 20)
+            assert (leader.discoveries[0].outcome, leader.discoveries[0].reward) == ("done", 0.25)
+            process.send_signal(signal.SIGTERM)
+            assert (await ended(process))[0] == 0
+
+
 async def test_sigterm_drains_and_exits_0(own_nats: NatsServer, tmp_path: Path) -> None:
     async with leading(own_nats) as leader:
         with worker_process(own_nats, tmp_path, SWARMBOARD_WORKER_DRAIN_SECONDS="1.5") as process:
@@ -169,6 +182,21 @@ async def test_a_bus_that_is_not_there_is_an_unreachable_server(own_nats: NatsSe
         code, errors = await ended(process)
         assert code == 4, errors
         assert "NATS" in errors
+
+
+async def test_a_connection_that_is_closed_for_good_ends_the_process(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    with worker_process(own_nats, tmp_path) as process:
+        async with leading(own_nats) as leader:
+            await up(leader)
+        own_nats.kill()
+        config = tmp_path / "nats" / "nats.conf"
+        config.write_text(config.read_text().replace(own_nats.password, "another"))
+        own_nats.start()
+        code, errors = await ended(process, 30)
+        assert code == 1
+        assert "NATS closed the connection for good" in errors
 
 
 async def test_a_wrong_agent_is_a_usage_error(own_nats: NatsServer, tmp_path: Path) -> None:
