@@ -4,13 +4,13 @@ It uses redis-py for addresses, connections, authentication and parsing, but not
 retries would run a command twice after a lost reply. A repetition is the caller's decision.
 """
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -70,7 +70,9 @@ class RedisLink:
 
     def __init__(self, url: str, settings: RedisSettings) -> None:
         self.settings = settings
-        self._pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+        # A factory only: its own lending costs more than a small command, and can lose a connection when
+        # a waiting caller is cancelled.
+        self._factory = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -78,13 +80,14 @@ class RedisLink:
             socket_timeout=None,
             socket_connect_timeout=settings.connect_timeout_seconds,
             health_check_interval=settings.idle_check_seconds,
-            max_connections=settings.max_connections,
-            timeout=settings.timeout_seconds,
         )
+        self._permits = anyio.Semaphore(settings.max_connections, fast_acquire=True)
+        self._idle: list[AbstractConnection] = []
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
-            await self._pool.disconnect()
+            while self._idle:
+                await self._idle.pop().disconnect(nowait=True)
 
     async def call(self, operation: str, *command: Argument) -> Reply:
         """:raises StoreUnavailable: without an answer in time, or with an error for an answer."""
@@ -110,28 +113,36 @@ class RedisLink:
 
     @asynccontextmanager
     async def connection(self, operation: str) -> AsyncGenerator[AbstractConnection]:
-        """A connection of one's own, for as long as one call may take."""
-        with self._explained(operation), anyio.fail_after(self.settings.timeout_seconds):
-            connection = await self._pool.get_connection()  # pyright: ignore[reportUnknownMemberType]
-            clean = False
-            try:
-                yield connection
-                clean = True
-            finally:
-                with anyio.CancelScope(shield=True):
-                    if not clean:
-                        await connection.disconnect(nowait=True)
-                    await self._pool.release(connection)
+        """A connection of one's own, for as long as one call may take.
 
-    @contextmanager
-    def _explained(self, operation: str) -> Generator[None]:
+        After any error or cancellation it is closed: a reply may still be on its way.
+        """
+        limit = self.settings.timeout_seconds
+        with anyio.move_on_after(limit) as scope:
+            try:
+                async with self._permits, self._lend() as connection:
+                    yield connection
+            except (RedisError, OSError) as error:
+                raise StoreUnavailable(operation, explain(error)) from error
+        if scope.cancelled_caught:
+            raise StoreUnavailable(operation, f"no answer in {limit:g} s")
+
+    @asynccontextmanager
+    async def _lend(self) -> AsyncGenerator[AbstractConnection]:
+        connection = self._idle.pop() if self._idle else self._factory.make_connection()
+        clean = False
         try:
-            yield
-        except TimeoutError:
-            limit = self.settings.timeout_seconds
-            raise StoreUnavailable(operation, f"no answer in {limit:g} s") from None
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(operation, explain(error)) from error
+            if connection.is_connected and await connection.can_read():
+                await connection.disconnect(nowait=True)
+            if not connection.is_connected:
+                await connection.connect()
+            yield connection
+            clean = True
+        finally:
+            if not clean:
+                with anyio.CancelScope(shield=True):
+                    await connection.disconnect(nowait=True)
+            self._idle.append(connection)
 
 
 def explain(error: Exception) -> str:

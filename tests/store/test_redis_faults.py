@@ -121,6 +121,41 @@ async def test_a_server_that_hangs_counts_as_unavailable_in_time(own_redis: Redi
         assert await append_until_definite(store, batch) == 2
 
 
+async def test_many_callers_that_gave_up_on_a_hanging_server_leave_no_connection_behind(
+    own_redis: RedisServer,
+):
+    settings = RedisSettings(timeout_seconds=0.2, max_connections=4)
+
+    async def give_up() -> None:
+        with pytest.raises(StoreUnavailable):
+            await store.head(RUN)
+
+    async with RedisStore(own_redis.url, settings) as store:
+        await create(store)
+        for _ in range(3):
+            own_redis.pause()
+            async with anyio.create_task_group() as group:
+                for _ in range(50):
+                    group.start_soon(give_up)
+            own_redis.resume()
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(store.head, RUN)
+        connected = await admin(own_redis, "INFO", "clients")
+        assert isinstance(connected, bytes)
+        assert int(connected.partition(b"connected_clients:")[2].split()[0]) <= 5
+
+
+async def test_idle_connections_notice_that_the_server_has_come_back(own_redis: RedisServer):
+    async with RedisStore(own_redis.url) as store:
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(store.head, RUN)
+        await anyio.to_thread.run_sync(own_redis.restart)
+        for _ in range(10):
+            assert await store.head(RUN) == 0
+
+
 async def test_after_a_kill_and_restart_every_acknowledged_append_is_there(own_redis: RedisServer):
     async with RedisStore(own_redis.url) as store:
         await create(store)
@@ -251,3 +286,24 @@ async def test_more_callers_than_connections_wait_their_turn(
         await create(store)
         for _ in range(100):
             group.start_soon(store.head, RUN)
+
+
+async def test_a_server_that_cannot_write_to_its_disk_refuses_and_names_the_remedy(tmp_path: Path):
+    server = RedisServer(tmp_path, "dbfilename taken", "save 3600 1").start()
+    try:
+        async with RedisStore(server.url) as store:
+            head = await create(store)
+            (tmp_path / "taken" / "by-a-folder").mkdir(parents=True)
+            await admin(server, "BGSAVE")
+            with anyio.fail_after(10):
+                while True:
+                    info = await admin(server, "INFO", "persistence")
+                    assert isinstance(info, bytes)
+                    if b"rdb_last_bgsave_status:err" in info:
+                        break
+                    await anyio.sleep(0.02)
+            with pytest.raises(StoreUnavailable, match="free space"):
+                await store.append(Batch(RUN, "leader-1", head, events("a")), ttl_seconds=TTL)
+            assert await store.head(RUN) == head
+    finally:
+        server.kill()
