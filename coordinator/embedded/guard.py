@@ -21,16 +21,24 @@ PR_SET_PDEATHSIG = 1
 
 
 def launch(command: Sequence[str]) -> int:
-    """Forks and executes; the program gets every inherited descriptor but the pipe."""
+    """Forks and executes; the program gets every inherited descriptor but the pipe.
+
+    SIGTERM is held back meanwhile: between fork and execution this guard's handler would swallow it.
+    """
     libc = ctypes.CDLL(None)
     guard = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if sys.platform == "linux":
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         if os.getppid() == guard:
             os.execv(command[0], list(command))  # noqa: S606 - the owner says what to run
     except OSError as error:

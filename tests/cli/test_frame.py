@@ -194,6 +194,19 @@ def test_the_workers_errors_are_json_where_its_log_is(tmp_path: Path) -> None:
     assert json.loads(answer.err)["error"] == "InvalidSettings"
 
 
+def test_a_worker_without_its_bus_ends_with_4_and_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from agents.agent import Discovery, agent\n"
+        "@agent('echo')\n"
+        "async def echo(context): return Discovery()\n"
+    )
+    env = {"SWARMBOARD_NATS_CONNECT_TIMEOUT_SECONDS": "0.5", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    answer = worker("--agents", "mine", "--nats-url", "nats://127.0.0.1:1", home=tmp_path, env=env)
+    assert answer.code == 4
+    assert "error: NATS: connecting to nats://127.0.0.1:1 failed" in answer.err
+    assert "hint: `coordinator doctor`" in answer.err
+
+
 @pytest.mark.skipif(not list(distributions(name="swarmboard")), reason="swarmboard is not installed")
 def test_the_command_knows_its_version(tmp_path: Path) -> None:
     assert coordinator("--version", home=tmp_path).out.startswith("coordinator, version")
