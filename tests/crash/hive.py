@@ -1,0 +1,290 @@
+"""A swarm of real processes that tests may kill, freeze and cut off; and what must hold afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from blackboard import events as ev
+from blackboard.encoding import decode_artifact, decode_event, decode_state, decode_task, decode_totals
+from blackboard.evolve import fold
+from blackboard.redis import RedisStore
+from blackboard.spec import AgentSpec, Budget, RunSpec
+from blackboard.state import RunState, TaskRow, Totals, snapshot
+from coordinator.submit import submit
+from protocol import subjects
+from protocol.artifacts import digest_of
+from protocol.codec import decode_as
+from protocol.errors import StoreUnavailable
+from protocol.messages import Control, FollowUp
+from protocol.transport.contract import Message
+from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
+from tests.support.servers import NatsServer, RedisServer, _die_with_parent
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+ROOT = Path(__file__).parents[2]
+FAST: Mapping[str, str] = {
+    "SWARMBOARD_LIVENESS_HEARTBEAT_SECONDS": "0.5",
+    "SWARMBOARD_LIVENESS_SILENCE_SECONDS": "3",
+    "SWARMBOARD_LIVENESS_GRACE_SECONDS": "2",
+    "SWARMBOARD_LIVENESS_LEASE_SECONDS": "2",
+    "SWARMBOARD_LIVENESS_SWEEP_SECONDS": "0.2",
+    "SWARMBOARD_WORKER_REPUBLISH_SECONDS": "1",
+}
+
+
+def crash_spec(run: str, *, tasks: int = 40, longest_seconds: float = 0.4, **changes: object) -> RunSpec:
+    fields: dict[str, object] = {
+        "run": run,
+        "goal": "dig",
+        "agents": (
+            AgentSpec(name="dig", publishes=("nugget",)),
+            AgentSpec(name="assay", trigger="artifacts", consumes=("nugget",), publishes=("assay",)),
+            AgentSpec(name="tally", trigger="finish", publishes=("ledger",)),
+        ),
+        "roots": tuple(FollowUp(agent="dig", topic=f"mine {n}") for n in range(3)),
+        "budget": Budget(tasks=tasks),
+        "max_attempts": 20,
+        "settings": {"longest_seconds": longest_seconds},
+    }
+    return RunSpec.model_validate(fields | changes)
+
+
+@dataclass
+class Hive:
+    """Servers are the test's own; processes are the installed console scripts."""
+
+    nats: NatsServer
+    redis: RedisServer
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: FAST)
+    receipts: set[str] = field(default_factory=set)
+    """Tasks whose workers were told that their results were settled."""
+    _processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    @property
+    def crash_log(self) -> Path:
+        return self.folder / "executions.log"
+
+    def start_coordinator(self, name: str = "c1", *, redis_url: str | None = None) -> None:
+        self._start(name, ["coordinator", "serve", "-v", "--port", "0"], redis_url=redis_url)
+
+    def start_worker(
+        self, name: str, *, slots: int = 4, agents: str = "tests.crash.agents_for_crashes"
+    ) -> None:
+        self._start(name, ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v"])
+
+    def start(self, *, coordinators: int = 2, workers: int = 3) -> None:
+        for number in range(1, coordinators + 1):
+            self.start_coordinator(f"c{number}")
+        for number in range(1, workers + 1):
+            self.start_worker(f"w{number}")
+
+    def _start(self, name: str, command: list[str], *, redis_url: str | None = None) -> None:
+        environ = {
+            **os.environ,
+            **self.environ,
+            "SWARMBOARD_NATS_URL": self.nats.url,
+            "SWARMBOARD_REDIS_URL": redis_url or self.redis.url,
+            "CRASH_LOG": str(self.crash_log),
+            "PYTHONPATH": str(ROOT),
+        }
+        if command[0] == "worker":
+            del environ["SWARMBOARD_REDIS_URL"]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [str(SCRIPTS / command[0]), *command[1:]],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=environ,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one foreign call, which takes no Python lock
+            )
+
+    def signal(self, name: str, number: int) -> None:
+        self._processes[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def kill_everything(self) -> None:
+        for name in list(self._processes):
+            self.signal(name, signal.SIGKILL)
+        self.nats.kill()
+        self.redis.kill()
+        for name in list(self._processes):
+            self.kill(name)
+
+    def stop(self, name: str, timeout_seconds: float = 20) -> int:
+        """Drains a process; its exit code."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        return process.wait(timeout_seconds)
+
+    def stop_all(self) -> None:
+        for name in list(self._processes):
+            self._processes[name].send_signal(signal.SIGCONT)
+            self.kill(name)
+
+    def running(self) -> list[str]:
+        return [name for name, process in self._processes.items() if process.poll() is None]
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def executions(self, kind: str = "run") -> Counter[str]:
+        """How often each task was executed (or `paid`: each paid call made, by task and name)."""
+        lines = self.crash_log.read_text().splitlines() if self.crash_log.exists() else []
+        words = [line.split(" ") for line in lines]
+        return Counter(" ".join([word[1], *word[3:]]).strip() for word in words if word[0] == kind)
+
+    @asynccontextmanager
+    async def clients(self) -> AsyncIterator["Clients"]:
+        """The test's own connections, with a watch on every receipt that reaches a worker."""
+        settings = JetStreamSettings((self.nats.url,), name="test")
+        async with (
+            RedisStore(self.redis.url) as store,
+            JetStreamTransport(settings) as transport,
+            transport.subscribe(subjects.control("*"), self._hear),
+        ):
+            yield Clients(store, transport)
+
+    def _hear(self, message: Message) -> None:
+        control = decode_as(message.data, Control)
+        self.receipts.update(receipt.task for receipt in control.receipts if receipt.verdict == "settled")
+
+
+@dataclass
+class Clients:
+    store: RedisStore
+    transport: JetStreamTransport
+
+    async def submit(self, spec: RunSpec) -> str:
+        await submit(self.store, self.transport, spec, now_ms=time.time_ns() // 1_000_000, max_active=100)
+        return spec.run
+
+    async def totals(self, run: str) -> Totals:
+        return decode_totals((await self.store.rows(run, "run", ["totals"]))["totals"])
+
+    async def tasks(self, run: str) -> list[TaskRow]:
+        return [decode_task(row) for row in (await self.store.rows(run, "task")).values()]
+
+    async def until(self, condition, *, seconds: float = 60):
+        """Asks until the answer is truthy; store outages count as no."""
+        answer = None
+        with anyio.move_on_after(seconds):
+            while not answer:
+                try:
+                    answer = await condition()
+                except StoreUnavailable:
+                    answer = None
+                if not answer:
+                    await anyio.sleep(0.05)
+            return answer
+        raise AssertionError(f"not so within {seconds} s: {condition}")
+
+    async def settled(self, run: str, count: int) -> None:
+        """Waits until so many tasks of a run have ended."""
+
+        async def enough() -> bool:
+            return sum((await self.totals(run)).tasks.values()) >= count
+
+        await self.until(enough)
+
+    async def ended(self, run: str, *, seconds: float = 90) -> Totals:
+        async def over() -> Totals | None:
+            totals = await self.totals(run)
+            return totals if totals.ended else None
+
+        return await self.until(over, seconds=seconds)
+
+    async def events(self, run: str) -> list[ev.Event]:
+        found: list[ev.Event] = []
+        while page := await self.store.log(run, after=len(found)):
+            found += [decode_event(entry.event) for entry in page]
+        return found
+
+
+async def check(hive: Hive, clients: Clients, run: str) -> RunState:
+    """P1, P2, P3 and P6 on what the store holds at the end, against what outsiders saw."""
+    events = await clients.events(run)
+    state = fold(events)
+    await _check_rows(clients, run, state)
+    ends = Counter(event.task for event in events if isinstance(event, ev.TaskSettled))
+    assert set(ends) == set(state.tasks), "a task never ended"
+    assert max(ends.values()) == 1, "a task ended twice"
+    tokens = [event.token for event in events if isinstance(event, ev.TaskDispatched)]
+    assert len(tokens) == len(set(tokens)), "dispatched twice under one epoch"
+    claims = [event.token for event in events if isinstance(event, ev.TaskClaimed)]
+    assert len(claims) == len(set(claims)), "two workers were granted one epoch"
+    _check_statistics(state)
+    await _check_artifacts(clients, run, events)
+    assert {
+        task for task in hive.receipts if task in state.tasks and state.tasks[task].status != "done"
+    } == set()
+    await _check_drained(clients)
+    return state
+
+
+async def _check_rows(clients: Clients, run: str, state: RunState) -> None:
+    loaded = await clients.store.load(run)
+    assert snapshot(decode_state(loaded)) == snapshot(state), "rows differ from the fold of the log"
+    assert loaded.head == state.head
+
+
+def _check_statistics(state: RunState) -> None:
+    for direction in state.directions.values():
+        told = [
+            task
+            for task in state.tasks.values()
+            if task.direction == direction.id and task.status in ("done", "failed", "dead")
+        ]
+        assert direction.visits == len(told)
+        assert direction.reward_sum_micro == sum(task.reward_micro for task in told)
+        assert direction.in_flight == 0
+
+
+async def _check_artifacts(clients: Clients, run: str, events: list[ev.Event]) -> None:
+    posted = [event.artifact for event in events if isinstance(event, ev.ArtifactPosted)]
+    assert len(posted) == len({artifact.id for artifact in posted})
+    for start in range(0, len(posted), 500):
+        page = posted[start : start + 500]
+        rows = await clients.store.artifacts(run, [artifact.id for artifact in page])
+        for artifact in page:
+            kept = decode_artifact(rows[artifact.id])
+            assert kept == artifact
+            payload = kept.payload
+            if kept.body is not None:
+                payload = json.loads(await _body(clients, run, kept.body.digest, kept.body.size_bytes))
+            assert digest_of(payload) == kept.digest
+
+
+async def _body(clients: Clients, run: str, digest: str, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk, _ = await clients.store.get(run, digest, offset=len(data), limit=1 << 20)
+        data += chunk
+    return data
+
+
+async def _check_drained(clients: Clients) -> None:
+    async def empty() -> bool:
+        pending = [
+            await clients.transport.pending(subjects.TASKS_STREAM, subjects.task_consumer(agent))
+            for agent in ("dig", "assay", "tally")
+        ]
+        return not any(pending)
+
+    await clients.until(empty, seconds=45)
