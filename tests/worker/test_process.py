@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from protocol.messages import SwarmHeartbeat
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
@@ -184,19 +185,35 @@ async def test_a_bus_that_is_not_there_is_an_unreachable_server(own_nats: NatsSe
         assert "NATS" in errors
 
 
+async def reject(stream: SocketStream) -> None:
+    """A NATS server that accepts a client, and soon sends an error that ends the connection for good."""
+    async with stream:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            await greet_and_reject(stream)
+
+
+async def greet_and_reject(stream: SocketStream) -> None:
+    await stream.send(b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n')
+    with anyio.move_on_after(1):
+        while data := await stream.receive():
+            await stream.send(b"PONG\r\n" * data.count(b"PING\r\n"))
+    await stream.send(b"-ERR 'Unknown Protocol Operation'\r\n")
+
+
 async def test_a_connection_that_is_closed_for_good_ends_the_process(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
-    with worker_process(own_nats, tmp_path) as process:
-        async with leading(own_nats) as leader:
-            await up(leader)
-        own_nats.kill()
-        config = tmp_path / "nats" / "nats.conf"
-        config.write_text(config.read_text().replace(own_nats.password, "another"))
-        own_nats.start()
-        code, errors = await ended(process, 30)
-        assert code == 1
-        assert "NATS closed the connection for good" in errors
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as server,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(server.serve, reject)
+        address = f"nats://127.0.0.1:{server.extra(SocketAttribute.local_port)}"
+        with worker_process(own_nats, tmp_path, SWARMBOARD_NATS_URL=address) as process:
+            code, errors = await ended(process)
+            assert code == 1, errors
+            assert "NATS closed the connection for good" in errors
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_wrong_agent_is_a_usage_error(own_nats: NatsServer, tmp_path: Path) -> None:
