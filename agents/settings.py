@@ -81,7 +81,7 @@ def load(
     environ = os.environ if environ is None else environ
     layers = [
         Layer("flag", {name: value for name, value in flags.items() if value not in {None, ()}}),
-        environment_layer(WorkerSettings, environ),
+        environment_layer(WorkerSettings, environ, read_text),
         *file_layers(WorkerSettings, folder or Path.cwd(), environ, read_text),
     ]
     data = str(first_given(layers, "data.folder") or default_data_folder(environ))

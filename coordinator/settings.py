@@ -138,7 +138,7 @@ def load(
     environ = os.environ if environ is None else environ
     layers = [
         Layer("flag", {name: value for name, value in flags.items() if value is not None}),
-        environment_layer(Settings, environ),
+        environment_layer(Settings, environ, read_text),
         *file_layers(Settings, folder or Path.cwd(), environ, read_text),
     ]
     data = str(first_given(layers, "data.folder") or default_data_folder(environ))

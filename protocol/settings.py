@@ -6,12 +6,12 @@ table `[liveness]` of a settings file, and `SWARMBOARD_LIVENESS_SILENCE_SECONDS`
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -23,6 +23,8 @@ DEFAULT = "default"
 MASK = "***"
 PROJECT_FILES = ("pyproject.toml", "swarmboard.toml")
 """Settings files of the current folder, weakest first."""
+
+CREDENTIALS = re.compile(r"://(?P<user>[^:/@\s]*:)?[^/\s]*@")
 
 GROUPS = (
     "nats",
@@ -130,30 +132,43 @@ def shown(value: object) -> str:
 
 
 def mask_url(value: str) -> str:
-    """The URL with its password masked; anything else as it is."""
-    if "://" not in value or "@" not in value:
-        return value
-    parts = urlsplit(value)
-    credentials, _, host = parts.netloc.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}{colon}{MASK if colon else ''}@{host}"))
+    """URLs with their passwords masked, and tokens that stand in a user's place; anything else as it is."""
+    return CREDENTIALS.sub(lambda found: f"://{found['user'] or ''}{MASK}@", value)
 
 
-def environment_layer(model: type[Groups], environ: Mapping[str, str]) -> Layer:
+def environment_layer(
+    model: type[Groups], environ: Mapping[str, str], read: Callable[[Path], str | None]
+) -> Layer:
     """Options from `SWARMBOARD_*`; an empty variable counts as unset.
 
-    :raises InvalidSettings: for a variable that no command knows.
+    A secret may also come from the file that `<variable>_FILE` names, as orchestrators mount them.
+
+    :raises InvalidSettings: for a variable that no command knows, or a file that is not there.
     """
     names = {environment_name(name): name for name, *_ in options(model)}
+    files = {
+        f"{environment_name(name)}_FILE": name
+        for name, *_, field in options(model)
+        if field.annotation is SecretStr
+    }
     values: dict[str, object] = {}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or not value:
             continue
         if variable in names:
             values[names[variable]] = value
+        elif variable in files:
+            values[files[variable]] = _secret(variable, Path(value), read)
         elif variable.removeprefix(PREFIX).split("_")[0].lower() not in _foreign_groups(model):
             raise InvalidSettings(variable, "no such setting in the environment", _suggest(variable, names))
     return Layer("environment", values)
+
+
+def _secret(variable: str, path: Path, read: Callable[[Path], str | None]) -> str:
+    text = read(path)
+    if text is None:
+        raise InvalidSettings(variable, f"there is no file {path}", "correct the path, or unset the variable")
+    return text.strip()
 
 
 def toml_layer(model: type[Groups], source: str, text: str) -> Layer:

@@ -11,7 +11,7 @@ from coordinator import settings
 from coordinator.embedded.folder import DataFolder
 from coordinator.embedded.servers import embedded_servers
 from protocol.errors import InvalidSettings
-from protocol.settings import GROUPS, Loaded, Row
+from protocol.settings import GROUPS, Loaded, Row, mask_url
 from tests.cli.support import coordinator
 
 
@@ -170,6 +170,31 @@ def test_secrets_are_never_shown(load) -> None:
     assert row(loaded, "nats.password").value == "***"
     assert row(loaded, "redis.url").value == "redis://me:***@host:1/0"
     assert loaded.settings.nats.password.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://a:hunter2@h1:1,nats://b:hunter2@h2:2", "nats://a:***@h1:1,nats://b:***@h2:2"),
+        ("redis://:hunter2@host/0", "redis://:***@host/0"),
+        ("redis://me:hunt@er2@host/0", "redis://me:***@host/0"),
+        ("nats://hunter2@host", "nats://***@host"),
+        ("nats://host:4222", "nats://host:4222"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_urls_are_shown_without_passwords_and_tokens(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
+
+
+def test_a_secret_may_come_from_a_mounted_file(tmp_path: Path, load) -> None:
+    path = write(tmp_path, "secret", "hunter2\n")
+    loaded = load(environ={"SWARMBOARD_REDIS_PASSWORD_FILE": str(path)})
+    assert loaded.settings.redis.password.get_secret_value() == "hunter2"
+    with pytest.raises(InvalidSettings, match="there is no file"):
+        load(environ={"SWARMBOARD_REDIS_PASSWORD_FILE": str(tmp_path / "other")})
+    with pytest.raises(InvalidSettings, match="no such setting"):
+        load(environ={"SWARMBOARD_REDIS_URL_FILE": str(path)})
 
 
 def test_a_refused_secret_is_not_shown_either(load) -> None:
