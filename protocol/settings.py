@@ -258,18 +258,18 @@ def resolve(model: type[AnyGroups], layers: Sequence[Layer]) -> Loaded[AnyGroups
     try:
         return Loaded(model.model_validate(values), sources)
     except ValidationError as error:
-        _refuse(error, sources)
+        defaults = {name: shown(field.default) for name, *_, field in options(model)}
+        _refuse(error, sources, defaults)
 
 
-def _refuse(error: ValidationError, sources: Mapping[str, str]) -> NoReturn:
+def _refuse(error: ValidationError, sources: Mapping[str, str], defaults: Mapping[str, str]) -> NoReturn:
     first = error.errors(include_url=False, include_input=False)[0]
     name = ".".join(str(part) for part in first["loc"][:2])
     source = sources.get(name, DEFAULT)
     where = environment_name(name) if source == "environment" else source
     problem = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    raise InvalidSettings(
-        f"{name} (from {where})", problem, "see `coordinator config` for every setting"
-    ) from None
+    remedy = f"correct it, or remove it for the default of {defaults.get(name) or 'nothing'}"
+    raise InvalidSettings(f"{name} (from {where})", problem, remedy) from None
 
 
 def _foreign_groups(model: type[Groups]) -> frozenset[str]:
@@ -278,4 +278,4 @@ def _foreign_groups(model: type[Groups]) -> frozenset[str]:
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else "`coordinator config` lists the settings"
+    return f"did you mean {close[0]}?" if close else "remove it"

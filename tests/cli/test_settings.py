@@ -125,7 +125,7 @@ def test_a_bad_value_is_refused_by_name_source_and_remedy(load, name: str, value
     assert name in text
     assert variable in text
     assert problem in text
-    assert "coordinator config" in text
+    assert "or remove it for the default of" in text
 
 
 def test_a_bad_value_in_a_file_names_the_file(tmp_path: Path, load) -> None:
