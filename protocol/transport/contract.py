@@ -101,7 +101,10 @@ class Transport(Protocol):
         ...
 
     async def pending(self, stream: str, durable: str) -> int:
-        """The backlog of a durable: not yet delivered, plus delivered and not settled."""
+        """The backlog of a durable: not yet delivered, plus delivered and not settled.
+
+        The count follows what was published or settled with a short delay.
+        """
         ...
 
     async def publish(

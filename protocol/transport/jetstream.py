@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+import anyio
 import nats.errors
 from anyio import AsyncContextManagerMixin
 
@@ -22,6 +23,7 @@ from protocol.transport.jetstream_topology import Topology
 
 DENIED_PUBLISH = 'permissions violation for publish to "'
 PARALLEL_READS = 64
+CLOSE_SECONDS = 2.0
 
 
 def ignore(_what: object) -> None:
@@ -88,7 +90,8 @@ class JetStreamTransport(AsyncContextManagerMixin):
             await self._send_the_rest()
         finally:
             self._closing = True
-            await self._client.close()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._client.close()
 
     async def ensure(
         self, streams: Sequence[StreamSpec], consumers: Sequence[ConsumerSpec]

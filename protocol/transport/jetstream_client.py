@@ -59,6 +59,10 @@ class HotClient(Client):
         self._kick: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kick.set_result(None)
 
+    async def close(self) -> None:
+        if self._flush_queue is not None:  # else nats-py never began, and its own close would fail
+            await super().close()
+
     def listen(self, subject: str, handler: RawHandler, queue: str = "") -> int:
         """Subscribes, now and after every reconnect; returns the subscription's number."""
         _check(subject)

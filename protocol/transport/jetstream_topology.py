@@ -39,7 +39,7 @@ class Topology:
             applied = await self._stream("UPDATE", info["config"] | wanted)
         except TransportUnavailable:
             remedy = "recreated"
-            await self.call(f"STREAM.DELETE.{spec.name}")
+            await self.call(f"STREAM.DELETE.{spec.name}", missing_ok=True)
             applied = await self._stream("CREATE", wanted)
         _check_applied(spec.name, wanted, applied)
         return Drift(spec.name, found, remedy)

@@ -91,8 +91,9 @@ class Server:
         self.start()
 
     def pause(self) -> None:
-        """Freezes the process: connections stay open, nothing answers."""
+        """Freezes the process: connections stay open, nothing answers. Returns when it stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -13,7 +13,7 @@ import pytest
 
 from protocol.errors import MessageTooLarge, TransportUnavailable
 from protocol.transport.contract import ConsumerSpec, Delivery, Puller, StreamSpec
-from protocol.transport.jetstream import JetStreamTransport
+from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
 from tests.support.servers import NatsServer
 from tests.support.waiting import wait_for_answer, wait_until
 from tests.transport.conftest import Messages, Received, settings_for
@@ -215,7 +215,8 @@ async def test_twenty_thousand_messages_flow_through_four_pullers_without_a_stal
 
     async with connected(own_nats) as transport, AsyncExitStack() as opened:
         for index in range(4):
-            pull = transport.pull("WORK", "workers", partial(receive, index=index))
+            worker = await opened.enter_async_context(connect(own_nats))
+            pull = worker.pull("WORK", "workers", partial(receive, index=index))
             pullers.append(await opened.enter_async_context(pull))
             pullers[-1].add_credits(16)
         async with anyio.create_task_group() as tasks:
@@ -256,6 +257,18 @@ async def test_an_orderly_end_is_not_announced_as_a_closed_connection(nats_serve
     async with connect(nats_server, heard):
         pass
     assert heard == Heard()
+
+
+async def test_a_cancelled_owner_still_sends_what_it_emitted_and_closes(nats_server: NatsServer) -> None:
+    inbox = Messages()
+    async with connected(nats_server) as listener, listener.subscribe("cancelled", inbox):
+        with anyio.CancelScope() as scope:
+            async with connect(nats_server) as leaving:
+                leaving.emit("cancelled", b"draining")
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert leaving._client.is_closed
+        await wait_until(lambda: len(inbox) == 1)
 
 
 async def test_what_was_emitted_before_the_end_is_sent(nats_server: NatsServer) -> None:
@@ -357,6 +370,12 @@ async def test_a_server_that_is_not_there_is_an_error_within_the_time_given(own_
         async with connect(own_nats, connect_timeout_seconds=0.5):
             pass
     assert own_nats.password not in str(caught.value)
+
+
+async def test_an_address_that_is_none_is_an_error() -> None:
+    with pytest.raises(TransportUnavailable, match="url"):
+        async with JetStreamTransport(JetStreamSettings(("nats://host:port",))):
+            pass
 
 
 async def test_a_wrong_password_is_an_error_that_says_so(nats_server: NatsServer) -> None:
