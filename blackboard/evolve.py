@@ -214,7 +214,9 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
 
 
 def _artifact_posted(state: RunState, event: ev.ArtifactPosted) -> None:
-    _totals(state).artifacts += 1
+    totals = _totals(state)
+    totals.artifacts += 1
+    totals.types[event.artifact.type] = totals.types.get(event.artifact.type, 0) + 1
     state.posted.append(event.artifact)
 
 

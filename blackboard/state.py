@@ -126,6 +126,8 @@ class Totals:
     cancelling: bool = False
     directions: int = 0
     artifacts: int = 0
+    types: dict[str, int] = field(default_factory=dict[str, int])
+    """Artifacts by type."""
     choices: int = 0
     """First dispatches made: the number of the next decision."""
     explored: int = 0

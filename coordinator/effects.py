@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast
 
+import anyio
 from anyio.abc import TaskGroup
 
 from blackboard.encoding import decode_artifact, decode_steps
@@ -38,6 +39,8 @@ from protocol.messages import (
 from protocol.transport.contract import Delivery, Message
 
 STEPS_PAGE = 200
+BURY_SECONDS = 1.0
+"""How long a run's last dead letter may hold up the end of its lead."""
 
 
 class Release:
@@ -150,7 +153,8 @@ class Release:
         """The record in the log is the truth; the message is a courtesy that may be lost."""
         _, data = self._office.post.sealed(letter)
         try:
-            await self._office.transport.publish(subjects.DEAD, data, message_id=f"dead-{letter.task}")
+            with anyio.move_on_after(BURY_SECONDS, shield=True):
+                await self._office.transport.publish(subjects.DEAD, data, message_id=f"dead-{letter.task}")
         except TransportUnavailable:
             return
 

@@ -134,6 +134,8 @@ class Leader:
             end = await self._commit_groups()
             tasks.cancel_scope.cancel()
         self._office.observers.notify(LeaderLost(self._id, end))
+        if end == "released":
+            await self._finish()
         return end
 
     async def ensure_queues(self) -> None:
@@ -310,7 +312,6 @@ class Leader:
             renewed = started
             self._committed(events, effects, anyio.current_time() - started)
             if self._run.state.totals.ended and not self._events:
-                await self._finish()
                 return "released"
 
     def _take(self) -> tuple[list[Event], list[Effect], Batch]:
