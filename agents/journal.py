@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
+import anyio.lowlevel
 
 from agents.board import Board
 from protocol.artifacts import canonical_json
+from protocol.errors import StaleEpoch
 from protocol.messages import (
     INLINE_BODY_BYTES,
     Grant,
@@ -66,6 +68,7 @@ class Journal:
         """The recorded value of this occurrence of (path, request), or that of `call`, recorded.
 
         :raises InvalidStep: when path, request or value cannot be recorded.
+        :raises StaleEpoch: when the lease moved on and a shield keeps the task from being cancelled.
         """
         key = path, hashlib.blake2b(_canonical(path, "request", request), digest_size=16).hexdigest()
         occurrence = self._occurrences[key]
@@ -128,7 +131,8 @@ class Journal:
         reply = await self._board.ask(self._grant.run, "record", request, RecordReply)
         if reply.verdict == "stale":
             self._lost()
-            await anyio.sleep_forever()
+            await anyio.lowlevel.checkpoint()
+            raise StaleEpoch(self._grant.task, reply.reason)
         if reply.verdict == "conflict":
             raise InvalidStep(f"a step is recorded with another value: {reply.reason}")
 

@@ -16,6 +16,8 @@ from protocol.transport.contract import Transport
 
 REPUBLISH_MOST_SECONDS = 30.0
 TICK_SECONDS = 1.0
+KEPT_LIMIT = 2_000
+"""Discoveries kept at once: a beat lists each of them, and has to fit into a message."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class _Kept:
 
 
 class Outbox:
-    """Keeps and publishes discoveries. Above `max_bytes` the ledger is choked: no new task is begun.
+    """Keeps and publishes discoveries. Above KEPT_LIMIT or `max_bytes` the ledger is choked: nothing new begins.
 
     `freed` is called when it is choked no more; `chance` in [0, 1) spreads the publications.
     """
@@ -122,7 +124,7 @@ class Outbox:
 
     def _tell(self) -> None:
         self._observers.notify(PublishPending(len(self._kept)))
-        choked = self._bytes > self._max_bytes
+        choked = self._bytes > self._max_bytes or len(self._kept) > KEPT_LIMIT
         if choked != self._ledger.choked:
             self._ledger.choked = choked
             if choked:

@@ -122,7 +122,7 @@ class Runner:
                 running = self._ready.popleft()
                 self._wake()
                 await self._run(running)
-                if contextvars.copy_context() != clean:
+                if _changed(clean):
                     self._runners -= 1
                     self._wake()
                     return
@@ -251,6 +251,12 @@ class Runner:
             free_slots=self._ledger.free_slots,
         )
         return publication(identity, message)
+
+
+def _changed(clean: contextvars.Context) -> bool:
+    """Whether a context variable holds another object than before (equality may mean anything)."""
+    now = contextvars.copy_context()
+    return len(now) != len(clean) or any(clean.get(name) is not value for name, value in now.items())
 
 
 def _outcome(discovery: SwarmDiscovery) -> Outcome:

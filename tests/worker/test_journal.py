@@ -171,6 +171,25 @@ async def test_a_stale_record_stops_the_task_and_nothing_is_published() -> None:
 
 
 @virtually
+async def test_a_stale_record_ends_even_a_shielded_task() -> None:
+    @agent("shielded")
+    async def shielded(context: Context) -> Discovery:
+        async def call() -> int:
+            return 1
+
+        with anyio.CancelScope(shield=True):
+            await context.step("ask", {}, call)
+        return Discovery()
+
+    async with rig(shielded, slots=1) as swarm:
+        swarm.leader.on_record = lambda _: RecordReply(verdict="stale", reason="moved on")
+        await swarm.leader.dispatch("shielded")
+        await swarm.until(lambda: bool(swarm.saw(LeaseLost)))
+        await swarm.at_rest()
+        assert swarm.leader.discoveries == []
+
+
+@virtually
 async def test_a_step_that_is_recorded_with_another_value_is_a_bug() -> None:
     asker, *_ = asking({"q": 1})
     async with rig(asker) as swarm:

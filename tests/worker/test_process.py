@@ -130,6 +130,18 @@ async def test_sigterm_drains_and_exits_0(own_nats: NatsServer, tmp_path: Path) 
             await wait_until(lambda: (leader.beats[-1].status, leader.beats[-1].held) == ("draining", ()))
 
 
+async def test_an_order_to_reload_starts_the_same_command_anew(own_nats: NatsServer, tmp_path: Path) -> None:
+    async with leading(own_nats) as leader:
+        with worker_process(own_nats, tmp_path) as process:
+            first = await up(leader)
+            leader.control("w1", order="reload")
+            await wait_until(lambda: leader.beats[-1].incarnation != first.incarnation, 20)
+            assert leader.beats[-1].agents == first.agents
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert (await ended(process))[0] == 0
+
+
 async def test_a_second_signal_ends_at_once(own_nats: NatsServer, tmp_path: Path) -> None:
     async with leading(own_nats) as leader:
         with worker_process(own_nats, tmp_path) as process:
