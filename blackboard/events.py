@@ -42,7 +42,9 @@ class Choice(Record):
     dispersion: float | None = None
     """How far rewards scatter within directions, as a share of coin flips' variance."""
     decay: float | None = None
-    """A direction's next reward over its last, pooled."""
+    """A direction's next reward over its last, pooled; at most 1."""
+    trust: float | None = None
+    """What first visits told over what their directions' priors had promised, pooled; at most 1."""
 
 
 class Event(Record):

@@ -1,6 +1,6 @@
 """The default policy: KL-UCB++ made anytime, for graded rewards, parallel visits and directions that deplete.
 
-No theorem covers the combination; bench/frontier.py measures it.
+No theorem covers the combination; `bench/frontier.py` measures it.
 """
 
 import math
@@ -12,81 +12,94 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, reaches, upper_bound
 from coordinator.frontier.indexed import Estimate
 from coordinator.frontier.pooled import LEAST_DISPERSION, Pooled
+from coordinator.frontier.priors import PRIOR_WEIGHT, with_prior
 from coordinator.frontier.staircase import Restart
 
-PRIOR_WEIGHT = 2
-ROOT_PRIOR_MICRO = MICRO // 2
-NEVER_BY_CHANCE = 0.05
-"""Chance of one restart, over all the visits of a direction whose rewards do not drop."""
+YOUNG = 16
+"""Visits up to which the mean of a direction is taken to lag behind a decay; beyond, its own drops show."""
+FALSE_RESTARTS = 0.05
+"""Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
 
 
 @dataclass(frozen=True, slots=True)
-class KlMoment:
-    """sup{q : N kl(mean, q) <= dispersion * g(t / (K N))} with g(x) = ln+(x (ln+(x)^2 + 1)).
+class AdaptiveMoment:
+    """sup{q : kl(forecast, q) <= g(t / (K n)) / (2 + n / dispersion)}, g(x) = ln+(x (ln+(x)^2 + 1)).
 
-    The level is that of KL-UCB++ (Ménard and Garivier, 2017), with visits started for the horizon
-    and directions opened for K.
+    The level g is that of KL-UCB++ (Ménard and Garivier, 2017), with visits started for the horizon
+    and directions opened for K. The prior is worth 2 coin flips, a visit 1 / dispersion of them.
     """
 
     clock: float
     """Visits started per direction opened."""
     dispersion: float
     decay: float
+    trust: float
+
+    def index(self, count: int, mean: float, in_flight: int) -> float:
+        return upper_bound(self.forecast(count, mean, in_flight), self.level(count + in_flight))
+
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        return reaches(self.forecast(count, mean, in_flight), self.level(count + in_flight), index)
 
     def level(self, count: int) -> float:
-        if not count:
-            return math.inf
-        ratio = self.clock / count
+        visits = count - PRIOR_WEIGHT
+        ratio = self.clock / max(visits, 1)
         if ratio <= 1.0:
             return 0.0
         log = math.log(ratio)
-        return self.dispersion * math.log(ratio * (log * log + 1.0)) / count
+        return math.log(ratio * (log * log + 1.0)) / (PRIOR_WEIGHT + visits / self.dispersion)
 
-    def index(self, count: int, mean: float) -> float:
-        return upper_bound(mean, self.level(count))
-
-    def reaches(self, count: int, mean: float, index: float) -> bool:
-        return reaches(mean, self.level(count), index)
-
-    def imagined(self, count: int, mean: float, in_flight: int) -> tuple[int, float]:
-        total = count + in_flight
-        return total, mean * (count + in_flight * self.decay) / total
+    def forecast(self, count: int, mean: float, in_flight: int) -> float:
+        """The next reward: the mean, as far as rewards have decayed since, and for each visit in flight."""
+        visits, decay = count - PRIOR_WEIGHT, self.decay
+        if not visits:
+            mean *= self.trust
+        elif decay < 1.0 and visits <= YOUNG:
+            left = decay**visits
+            mean *= visits * (1.0 - decay) * left / (1.0 - left)
+        return mean * decay**in_flight
 
 
 class Adaptive:
+    """See `AdaptiveMoment`; after a significant drop only the rewards since count (`recent_drop`)."""
+
     name = "adaptive"
+    groups = 3
+
+    def group(self, count: int) -> int:
+        """Unvisited, young and seasoned directions: the index falls with the count within each."""
+        visits = count - PRIOR_WEIGHT
+        return 0 if not visits else 1 if visits <= YOUNG else 2
 
     def estimate(self, row: DirectionRow) -> Estimate:
-        prior = ROOT_PRIOR_MICRO if row.prior_micro is None else row.prior_micro
-        return Estimate(
-            row.visits + PRIOR_WEIGHT, row.reward_sum_micro + PRIOR_WEIGHT * prior, recent_drop(row)
-        )
+        return with_prior(row)._replace(restart=recent_drop(row))
 
-    def at(self, pooled: Pooled) -> KlMoment:
-        return KlMoment(pooled.started / max(pooled.opened, 1), pooled.dispersion, pooled.decay)
+    def at(self, pooled: Pooled) -> AdaptiveMoment:
+        clock = pooled.started / max(pooled.opened, 1)
+        return AdaptiveMoment(clock, pooled.dispersion, pooled.decay, pooled.trust)
 
 
 def recent_drop(row: DirectionRow) -> Restart | None:
     """The recent rewards, if they lie significantly below the earlier ones for some dispersion.
 
-    A one-sided generalised-likelihood-ratio test over the blocks of the histogram, with the
-    threshold ln(n^1.5 / chance) of Besson and others (2022).
+    A one-sided generalised-likelihood-ratio test over the boundaries of the histogram of yields,
+    with the threshold ln(n^1.5 / chance) (Besson, Kaufmann, Maillard and Seznec, 2022). What they
+    say counts twice more than they are, in place of a prior that no longer holds.
     """
     if row.visits < 2:
         return None
-    threshold = math.log(row.visits * math.sqrt(row.visits) / NEVER_BY_CHANCE)
-    floor = LEAST_DISPERSION * threshold
     visits, total = row.visits, row.reward_sum_micro
-    best, found = floor, None
-    counts = accumulate(row.yields[0:-2:2])
-    sums = accumulate(row.yields[1:-2:2])
+    threshold = math.log(visits * math.sqrt(visits) / FALSE_RESTARTS)
+    best, found = LEAST_DISPERSION * threshold, None
+    counts, sums = accumulate(row.yields[0:-2:2]), accumulate(row.yields[1:-2:2])
     for before, sum_before in zip(counts, sums, strict=True):
         after, sum_after = visits - before, total - sum_before
         if not before or not after or sum_after * before >= sum_before * after:
             continue
         ratio = _likelihood_ratio(before, sum_before, after, sum_after, best)
         if ratio > best:
-            best, found = ratio, Restart(ratio / threshold, after, sum_after)
+            weight = after + PRIOR_WEIGHT
+            best, found = ratio, Restart(ratio / threshold, weight, sum_after * weight // after)
     return found
 
 

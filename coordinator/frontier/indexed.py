@@ -1,7 +1,8 @@
 """A frontier over any index that rises with the mean and falls with the count: a choice in O(log n)."""
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
@@ -23,16 +24,14 @@ class Estimate(NamedTuple):
 
 
 class Moment(Protocol):
-    """An index at one moment: rising in the mean, falling in the count."""
+    """An index at one moment. With nothing in flight it must never fall as the mean rises, nor rise with
+    the count among the counts of one group.
+    """
 
-    def index(self, count: int, mean: float) -> float: ...
+    def index(self, count: int, mean: float, in_flight: int) -> float: ...
 
-    def reaches(self, count: int, mean: float, index: float) -> bool:
-        """Whether index(count, mean) >= index, for an index of this moment; may be cheaper."""
-        ...
-
-    def imagined(self, count: int, mean: float, in_flight: int) -> tuple[int, float]:
-        """Count and mean with the visits in flight imagined as completed."""
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        """Whether index(count, mean, in_flight) >= index, for an index of this moment; may be cheaper."""
         ...
 
 
@@ -42,9 +41,18 @@ class IndexPolicy(Protocol):
     @property
     def name(self) -> str: ...
 
-    def estimate(self, row: DirectionRow) -> Estimate: ...
+    @property
+    def groups(self) -> int: ...
 
-    def at(self, pooled: Pooled) -> Moment: ...
+    @property
+    def estimate(self) -> Callable[[DirectionRow], Estimate]: ...
+
+    @property
+    def at(self) -> Callable[[Pooled], Moment]: ...
+
+    def group(self, count: int) -> int:
+        """Which group a count belongs to, from 0 to groups - 1."""
+        ...
 
 
 class Ranked(NamedTuple):
@@ -65,7 +73,7 @@ class IndexFrontier:
         self.pooled = Pooled()
         self._arms: dict[str, Arm] = {}
         self._busy: dict[str, Arm] = {}
-        self._idle = Staircase()
+        self._idle = tuple(Staircase() for _ in range(policy.groups))
         self._restarts = Restarts()
         self._open = 0
         for row in rows:
@@ -109,6 +117,7 @@ class IndexFrontier:
             started=self.pooled.started,
             dispersion=self.pooled.dispersion,
             decay=self.pooled.decay,
+            trust=self.pooled.trust,
         )
 
     def best(self, places: int) -> list[Ranked]:
@@ -117,36 +126,35 @@ class IndexFrontier:
             self._leave(arm)
             self._place(arm)
         contest = _Contest(self.policy.at(self.pooled), places)
-        stairs = list(self._idle.steps())
-        for arm in stairs:
+        steps = [list(stairs.steps()) for stairs in self._idle]
+        for arm in chain(*steps, self._busy.values()):
             contest.enter(arm)
-        for arm in self._busy.values():
-            contest.enter(arm)
-        hidden = self._look_behind(contest, stairs)
-        for arm in hidden:
-            self._idle.add(arm)
-        return contest.ranking()
-
-    def _look_behind(self, contest: "_Contest", stairs: list[Arm]) -> list[Arm]:
-        """Enters the arms that only the best ones hide, and returns those, taken from the staircase."""
         hidden: list[Arm] = []
         while (arm := contest.next_to_hide()) is not None:
             hidden.append(arm)
-            self._idle.remove(arm)
-            at = stairs.index(arm)
-            behind: list[Arm] = []
-            stop = stairs[at + 1] if at + 1 < len(stairs) else None
-            found = self._idle.following(arm.count, stairs[at - 1].mean if at else _BELOW_ALL)
-            while found is not stop and found is not None:
-                behind.append(found)
-                contest.enter(found)
-                found = self._idle.following(found.count + 1, found.mean)
-            stairs[at : at + 1] = behind
-        return hidden
+            group = self.policy.group(arm.count)
+            self._look_behind(arm, self._idle[group], steps[group], contest)
+        for arm in hidden:
+            self._idle[self.policy.group(arm.count)].add(arm)
+        return contest.ranking()
+
+    @staticmethod
+    def _look_behind(arm: Arm, idle: Staircase, stairs: list[Arm], contest: "_Contest") -> None:
+        """Takes an arm from its staircase, and enters those that it alone hid."""
+        idle.remove(arm)
+        at = stairs.index(arm)
+        behind: list[Arm] = []
+        stop = stairs[at + 1] if at + 1 < len(stairs) else None
+        found = idle.following(arm.count, stairs[at - 1].mean if at else _BELOW_ALL)
+        while found is not stop and found is not None:
+            behind.append(found)
+            contest.enter(found)
+            found = idle.following(found.count + 1, found.mean)
+        stairs[at : at + 1] = behind
 
     def _leave(self, arm: Arm) -> None:
         if arm.entry is not None:
-            self._idle.remove(arm)
+            self._idle[self.policy.group(arm.count)].remove(arm)
         self._busy.pop(arm.row.id, None)
 
     def _place(self, arm: Arm) -> None:
@@ -160,7 +168,7 @@ class IndexFrontier:
         if arm.row.in_flight:
             self._busy[arm.row.id] = arm
         else:
-            self._idle.add(arm)
+            self._idle[self.policy.group(arm.count)].add(arm)
 
 
 class _Contest:
@@ -172,14 +180,12 @@ class _Contest:
         self._best: list[Ranked] = []
 
     def enter(self, arm: Arm) -> None:
-        moment, row = self._moment, arm.row
-        count, mean = arm.count, arm.mean
-        if row.in_flight:
-            count, mean = moment.imagined(count, mean, row.in_flight)
-        best = self._best
-        if len(best) == self._places and not moment.reaches(count, mean, best[0].score):
+        moment, best, row = self._moment, self._best, arm.row
+        count, mean, in_flight = arm.count, arm.mean, row.in_flight
+        if len(best) == self._places and not moment.reaches(count, mean, in_flight, best[0].score):
             return
-        insort(best, Ranked(moment.index(count, mean), mean, -count, -row.opened, arm))
+        score = moment.index(count, mean, in_flight)
+        insort(best, Ranked(score, mean, -count - in_flight, -row.opened, arm))
         if len(best) > self._places:
             del best[0]
 

@@ -1,13 +1,19 @@
 """The policies by name."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from blackboard.state import DirectionRow
+from coordinator.frontier.adaptive import Adaptive
 from coordinator.frontier.contract import Frontier, FrontierFactory
-from coordinator.frontier.ucb1 import Ucb1
+from coordinator.frontier.indexed import IndexFrontier
+from coordinator.frontier.indexes import INDEX_RULES
 from protocol.errors import InvalidSettings
 
-POLICIES: Mapping[str, FrontierFactory] = {"ucb1": Ucb1}
+DEFAULT_POLICY = Adaptive.name
+POLICIES: Mapping[str, FrontierFactory] = {
+    policy.name: partial(IndexFrontier, policy) for policy in (Adaptive(), *INDEX_RULES)
+}
 
 
 def frontier(name: str, rows: Iterable[DirectionRow] = ()) -> Frontier:

@@ -4,68 +4,95 @@ Contributions are integers and each a function of one row, so that the sums do n
 order of events, and a restored frontier has the same as one that never stopped.
 """
 
+import math
+from operator import add, sub
+from typing import NamedTuple
+
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 
-Contribution = tuple[int, ...]
-NOTHING: Contribution = (0, 0, 0, 0, 0, 0, 0)
 LEAST_DISPERSION = 0.02
-_SETTLING = 8 * MICRO
-"""Reward that is imagined to have followed reward without decay, until real pairs outweigh it."""
+_SETTLING = 4 * MICRO
+"""Reward promised and kept that is imagined before any, so that the first few do not say it all."""
+
+
+class Contribution(NamedTuple):
+    """Addends of one row, or sums over rows; rewards in micro-units, variances in micro-units squared."""
+
+    visits: int = 0
+    in_flight: int = 0
+    rewards: int = 0
+    repeated: int = 0
+    """Directions with two visits or more; all that follows but the last two is about them."""
+    within: int = 0
+    """Variance of the rewards of a direction, times its visits."""
+    flips: int = 0
+    """The variance that coin flips of the same mean would have, times its visits."""
+    after: int = 0
+    """Rewards without a direction's first."""
+    before: int = 0
+    """Rewards without a direction's last."""
+    promised: int = 0
+    """Priors of the visited directions that have one."""
+    kept: int = 0
+    """What their first visits told."""
+
+
+NOTHING = Contribution()
 
 
 def contribution(row: DirectionRow) -> Contribution:
-    """Visits, in flight, rewards, their variance within the row times visits, the variance that coin
-    flips of the same mean would have, and for decay: rewards without the first, and without the last.
-    """
     visits, total = row.visits, row.reward_sum_micro
-    if visits < 2:
-        return (visits, row.in_flight, total, 0, 0, 0, 0) if visits or row.in_flight else NOTHING
+    if not visits:
+        return Contribution(in_flight=row.in_flight) if row.in_flight else NOTHING
+    promised, kept = (0, 0) if row.prior_micro is None else (row.prior_micro, row.first_micro)
+    if visits == 1:
+        return Contribution(1, row.in_flight, total, promised=promised, kept=kept)
     scatter = row.reward_squares - total * total // visits
     within = scatter * visits // (visits - 1)
     flips = total * MICRO - total * total // visits + scatter // (visits - 1)
-    return (visits, row.in_flight, total, within, flips, total - row.first_micro, total - row.yields[-1])
+    after, before = total - row.first_micro, total - row.yields[-1]
+    return Contribution(visits, row.in_flight, total, 1, within, flips, after, before, promised, kept)
 
 
 class Pooled:
     """Sums over all directions ever opened, retired ones included."""
 
-    __slots__ = ("_after", "_before", "_flips", "_within", "in_flight", "opened", "rewards_micro", "visits")
+    __slots__ = ("opened", "sums")
 
     def __init__(self) -> None:
         self.opened = 0
-        self.visits = 0
-        self.in_flight = 0
-        self.rewards_micro = 0
-        self._within = 0
-        self._flips = 0
-        self._after = 0
-        self._before = 0
+        self.sums = NOTHING
 
     def replace(self, old: Contribution, new: Contribution) -> None:
-        self.visits += new[0] - old[0]
-        self.in_flight += new[1] - old[1]
-        self.rewards_micro += new[2] - old[2]
-        self._within += new[3] - old[3]
-        self._flips += new[4] - old[4]
-        self._after += new[5] - old[5]
-        self._before += new[6] - old[6]
+        self.sums = Contribution(*map(add, self.sums, map(sub, new, old)))
 
     @property
     def started(self) -> int:
         """Completed and unfinished visits: the clock."""
-        return self.visits + self.in_flight
+        return self.sums.visits + self.sums.in_flight
 
     @property
     def dispersion(self) -> float:
         """Variance within directions, over that of coin flips of the same means; in [0.02, 1]."""
-        if self._flips <= 0:
+        if self.sums.flips <= 0:
             return 1.0
-        return min(1.0, max(LEAST_DISPERSION, self._within / self._flips))
+        return min(1.0, max(LEAST_DISPERSION, self.sums.within / self.sums.flips))
 
     @property
     def decay(self) -> float:
-        """The ratio of a direction's next reward to its last one, pooled; at most 1."""
-        if self._before <= 0:
+        """The ratio of a direction's next reward to its last one, plus its standard error; at most 1.
+
+        Summed over a direction, rewards after and before differ by its last and first alone.
+        """
+        sums = self.sums
+        if sums.before <= 0:
             return 1.0
-        return min(1.0, (self._after + _SETTLING) / (self._before + _SETTLING))
+        mean = sums.rewards / (MICRO * sums.visits)
+        error = math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
+        return min(1.0, (sums.after + error) / sums.before)
+
+    @property
+    def trust(self) -> float:
+        """What first visits told, over what the priors of their directions promised; at most 1."""
+        return min(1.0, (self.sums.kept + _SETTLING) / (self.sums.promised + _SETTLING))

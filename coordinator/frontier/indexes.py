@@ -1,0 +1,146 @@
+"""Published index policies. Unfinished visits count as completed at the present mean, as in WU-UCT
+(Liu et al., 2020), except where the policy says otherwise.
+
+In the formulas N counts the direction's visits, t all visits, K the directions.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blackboard.state import DirectionRow
+from coordinator.frontier.divergence import reaches, upper_bound
+from coordinator.frontier.indexed import Estimate, Moment
+from coordinator.frontier.pooled import Pooled
+from coordinator.frontier.priors import with_prior, without_prior
+
+
+@dataclass(frozen=True, slots=True)
+class KlMoment:
+    """sup{q : N kl(mean, q) <= level(N)}."""
+
+    level: Callable[[int], float]
+
+    def index(self, count: int, mean: float, in_flight: int) -> float:
+        total = count + in_flight
+        return upper_bound(mean, self.level(total) / total) if total else math.inf
+
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        total = count + in_flight
+        return not total or reaches(mean, self.level(total) / total, index)
+
+
+@dataclass(frozen=True, slots=True)
+class BonusMoment:
+    """mean + bonus(N), infinite for N = 0."""
+
+    bonus: Callable[[int], float]
+
+    def index(self, count: int, mean: float, in_flight: int) -> float:
+        total = count + in_flight
+        return mean + self.bonus(total) if total else math.inf
+
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        return self.index(count, mean, in_flight) >= index
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRule:
+    """An index policy made of two functions, with one staircase."""
+
+    name: str
+    estimate: Callable[[DirectionRow], Estimate]
+    at: Callable[[Pooled], Moment]
+    groups: int = 1
+
+    def group(self, count: int) -> int:
+        del count
+        return 0
+
+
+def _ucb1(pooled: Pooled) -> Moment:
+    """Mean + sqrt(2 ln t / N) (Auer, Cesa-Bianchi and Fischer, 2002)."""
+    twice_log = 2.0 * math.log(max(pooled.started, 1))
+    return BonusMoment(lambda count: math.sqrt(twice_log / count))
+
+
+def _moss(pooled: Pooled) -> Moment:
+    """Mean + sqrt(ln+(t / (K N)) / N) (Audibert and Bubeck, 2009; anytime: Degenne and Perchet, 2016)."""
+    clock = pooled.started / max(pooled.opened, 1)
+    return BonusMoment(lambda count: math.sqrt(_log_plus(clock / count) / count))
+
+
+def _max_ucb(pooled: Pooled) -> Moment:
+    """Best + (ln t / (2 N))^2 (Balef, Vernade and Eggensperger, 2025): for the best single finding."""
+    half_log = 0.5 * math.log(max(pooled.started, 1))
+    return BonusMoment(lambda count: (half_log / count) ** 2)
+
+
+def _kl_ucb(pooled: Pooled) -> Moment:
+    """Level ln t (Garivier and Cappé, 2011)."""
+    log = math.log(max(pooled.started, 1))
+    return KlMoment(lambda count: log)  # noqa: ARG005 the other levels use it
+
+
+def _kl_ucb_plus(pooled: Pooled) -> Moment:
+    """Level ln+(t / N) (Garivier and Cappé, 2011; Kaufmann, 2018)."""
+    started = pooled.started
+    return KlMoment(lambda count: _log_plus(started / count))
+
+
+def _kl_ucb_plus_plus(pooled: Pooled) -> Moment:
+    """Level ln+(x (ln+(x)^2 + 1)) with x = t / (K N) (Ménard and Garivier, 2017)."""
+    clock = pooled.started / max(pooled.opened, 1)
+
+    def level(count: int) -> float:
+        log = _log_plus(clock / count)
+        return _log_plus(clock / count * (log * log + 1.0))
+
+    return KlMoment(level)
+
+
+def _log_plus(value: float) -> float:
+    return math.log(value) if value > 1.0 else 0.0
+
+
+class GreedyMoment:
+    """The mean, with unfinished visits imagined to earn nothing (virtual loss: Chaslot et al., 2008)."""
+
+    def index(self, count: int, mean: float, in_flight: int) -> float:
+        return mean * count / (count + in_flight)
+
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        return self.index(count, mean, in_flight) >= index
+
+
+class FewestMoment:
+    """The fewest visits."""
+
+    def index(self, count: int, mean: float, in_flight: int) -> float:
+        del mean, in_flight
+        return -float(count)
+
+    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
+        return self.index(count, mean, in_flight) >= index
+
+
+def _best(row: DirectionRow) -> Estimate:
+    if not row.visits:
+        return without_prior(row)
+    return Estimate(row.visits, row.reward_best_micro * row.visits)
+
+
+def _numbered(row: DirectionRow) -> Estimate:
+    return Estimate(row.numbered, 0)
+
+
+INDEX_RULES: tuple[IndexRule, ...] = (
+    IndexRule("round-robin", _numbered, lambda _: FewestMoment()),
+    IndexRule("greedy", with_prior, lambda _: GreedyMoment()),
+    IndexRule("ucb1", without_prior, _ucb1),
+    IndexRule("moss", without_prior, _moss),
+    IndexRule("kl-ucb", with_prior, _kl_ucb),
+    IndexRule("kl-ucb-plus", with_prior, _kl_ucb_plus),
+    IndexRule("kl-ucb-plus-plus", with_prior, _kl_ucb_plus_plus),
+    IndexRule("max-ucb", _best, _max_ucb),
+)
