@@ -74,6 +74,14 @@ async def test_the_same_batch_again_is_answered_even_when_the_lease_has_gone(sto
     assert await store.leader(RUN) == "leader-2"
 
 
+async def test_the_same_batch_again_renews_the_lease_that_still_lasts(store: BlackboardStore):
+    batch = Batch(RUN, "leader-1", await create(store), events("a"))
+    await store.append(batch, ttl_seconds=0.15)
+    await store.append(batch, ttl_seconds=TTL)
+    await anyio.sleep(0.2)
+    assert await store.leader(RUN) == "leader-1"
+
+
 async def test_creating_a_run_twice_is_the_same_run(store: BlackboardStore):
     batch = Batch(RUN, "", 0, events("run_created"), [RowWrite("run", "spec", b"spec")])
     assert await store.append(batch, ttl_seconds=TTL) == 1

@@ -12,7 +12,7 @@ from blackboard.redis import RedisStore
 from blackboard.redis_link import RedisLink, RedisSettings
 from blackboard.store import Batch
 from protocol.errors import StoreUnavailable, UnsupportedVersion
-from tests.store.building import RUN, TTL, ask, body_ref, contents, create, events, task_row, write
+from tests.store.building import RUN, TTL, ask, body_ref, contents, create, events, put, task_row, write
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 
@@ -268,6 +268,21 @@ async def test_an_id_whose_run_was_never_written_is_skipped_and_dropped_when_old
     for active, name in zip((False, True), names, strict=True):
         assert await redis_store.runs(active=active) == [RUN]
         assert await admin(redis_server, "ZRANGE", name, 0, -1) == [RUN.encode(), b"young-ghost"]
+
+
+async def test_keys_made_after_the_end_of_a_run_expire_without_being_told(
+    redis_server: RedisServer, redis_settings: RedisSettings, redis_store: RedisStore
+):
+    head = await create(redis_store)
+    digest = await put(redis_store, b"late")
+    await redis_store.finish(RUN, keep_seconds=60)
+    late = write(1, tags=["new"], body=body_ref(b"late"))
+    batch = Batch(RUN, "leader-1", head, events("late"), [task_row("t")], [late])
+    await redis_store.append(batch, ttl_seconds=TTL)
+    names = await admin(redis_server, "KEYS", f"{redis_settings.prefix}:{{{RUN}}}:*")
+    assert isinstance(names, list)
+    assert f"{redis_settings.prefix}:{{{RUN}}}:body:{digest}".encode() in names
+    assert [name for name in names if await admin(redis_server, "PTTL", name.decode()) == -1] == []
 
 
 async def test_a_cancelled_call_leaves_the_connection_usable(redis_store: RedisStore):

@@ -18,6 +18,14 @@ async def test_runs_are_listed_newest_first_and_active_until_finished(store: Bla
     assert await store.runs(active=False) == ["r3", "r2", "r1"]
 
 
+async def test_a_creation_repeated_after_the_end_does_not_make_the_run_active_again(store: BlackboardStore):
+    batch = Batch(RUN, "", 0, events("run_created"))
+    await store.append(batch, ttl_seconds=TTL)
+    await store.finish(RUN, keep_seconds=60)
+    assert await store.append(batch, ttl_seconds=TTL) == 1
+    assert await store.runs(active=True) == []
+
+
 async def test_leading_or_asking_about_a_run_does_not_list_it(store: BlackboardStore):
     await store.acquire("ghost", "t", ttl_seconds=TTL)
     await store.head("ghost")
