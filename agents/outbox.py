@@ -33,7 +33,7 @@ class _Kept:
 
 
 class Outbox:
-    """Keeps and publishes discoveries. Above KEPT_LIMIT or `max_bytes` the ledger is choked: nothing new begins.
+    """Keeps and publishes discoveries. Above KEPT_LIMIT or `max_bytes` nothing new begins.
 
     `freed` is called when it is choked no more; `chance` in [0, 1) spreads the publications.
     """
