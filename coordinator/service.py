@@ -269,7 +269,7 @@ class Coordinator:
         office = self._office
         token = office.clock.token()
         try:
-            await anyio.sleep(STAGGER_SECONDS * (len(self._leaders) + office.clock.draw()))
+            await self._let_others_go_first()
             if await office.store.acquire(run, token, ttl_seconds=office.settings.liveness.lease_seconds):
                 await self._lead(run, token)
         except StoreUnavailable:
@@ -278,6 +278,12 @@ class Coordinator:
             self._ready = False
         finally:
             self._standing.discard(run)
+
+    async def _let_others_go_first(self) -> None:
+        """Waits by the number of runs led from here, those won while waiting included."""
+        began, draw = anyio.current_time(), self._office.clock.draw()
+        while (left := began + STAGGER_SECONDS * (len(self._leaders) + draw) - anyio.current_time()) > 0:
+            await anyio.sleep(left)
 
     async def _lead(self, run: str, token: str) -> LeadEnd:
         leader = self._leaders[run] = Leader(self._office, run, token)
