@@ -84,7 +84,7 @@ class CoordinatorMetrics:
             seen.Backlog: self._on_backlog,
             seen.Directions: self._on_directions,
             seen.WorkersSeen: self._on_workers,
-            seen.WorkerSilent: lambda _: self.silent.inc(),
+            seen.WorkerSilent: lambda _: self.workers_lost.inc(),
             seen.LeaderGained: self._on_leader_gained,
             seen.LeaderLost: self._on_leader_lost,
             seen.StoreRetry: lambda _: self.store_retries.inc(),
@@ -164,8 +164,8 @@ class CoordinatorMetrics:
         self.slots = Gauge(
             "swarmboard_worker_slots", "Slots as seen from here.", ["state"], registry=registry
         )
-        self.silent = Counter(
-            "swarmboard_workers_silenced", "Workers silent past the limit.", registry=registry
+        self.workers_lost = Counter(
+            "swarmboard_workers_lost", "Workers that runs gave up.", registry=registry
         )
         self.refusals = Counter(
             "swarmboard_refusals", "What was turned away.", ["what", "reason"], registry=registry

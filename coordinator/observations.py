@@ -119,7 +119,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSilent:
-    """A worker was silent past the limit; `tasks` is how many it lost."""
+    """A run gave a worker up: it was silent past the limit, restarted, or no longer lists what it held."""
 
     run: str
     worker: str

@@ -44,7 +44,7 @@ async def connected(
         inbox_prefix=prefix,
         publish_timeout_seconds=1,
         request_timeout_seconds=1,
-        connect_timeout_seconds=2,
+        connect_timeout_seconds=0.5,
     )
     async with JetStreamTransport(settings, on_error=lambda error: refused.append(str(error).lower())) as bus:
         yield bus

@@ -1,0 +1,167 @@
+"""The services of compose.yaml as plain processes, and a real Prometheus that scrapes them at work."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blackboard.spec import AgentSpec, Budget, RunSpec
+from coordinator import connections
+from coordinator.settings import Settings, load
+from coordinator.submit import submit
+from protocol.messages import FollowUp
+from tests.compose.prometheus import Prometheus, alert_rules, panel_queries
+from tests.compose.support import ROOT, SERVICES, ComposeNats, ComposeRedis
+from tests.support.servers import free_port
+from tests.support.waiting import wait_until
+
+TASKS = 800
+WINDOW = "3s"
+SECONDS = 30
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Swarm:
+    """Where the pieces of a running swarm are."""
+
+    nats: ComposeNats
+    redis: ComposeRedis
+    coordinators: list[int]
+    workers: list[int]
+    folder: Path
+
+    def settings(self) -> Settings:
+        return load({}, environ=self.environment("coordinator", 0), folder=self.folder).settings
+
+    def environment(self, service: str, port: int) -> dict[str, str]:
+        """That of compose.yaml, with addresses, ports and passwords of this machine."""
+        given = SERVICES[service]["environment"]
+        here = {
+            "SWARMBOARD_NATS_URL": self.nats.address,
+            "SWARMBOARD_NATS_PASSWORD": self.nats.passwords[service.upper()],
+            "SWARMBOARD_REDIS_URL": f"redis://127.0.0.1:{self.redis.port}/0",
+            "SWARMBOARD_REDIS_PASSWORD": self.redis.password,
+            "SWARMBOARD_HTTP_HOST": "127.0.0.1",
+            "SWARMBOARD_HTTP_PORT": str(port),
+            "SWARMBOARD_WORKER_METRICS_HOST": "127.0.0.1",
+            "SWARMBOARD_WORKER_METRICS_PORT": str(port),
+            "SWARMBOARD_MODEL_NAME": "",
+            "SWARMBOARD_MODEL_API_KEY": "",
+        }
+        kept = {key: here.get(key, value) for key, value in given.items()}
+        own = {"SWARMBOARD_WORKER_AGENTS": "tests.compose.sample_agents"} if service == "worker" else {}
+        return {**kept, **own, "HOME": str(self.folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def service(swarm: Swarm, name: str, port: int) -> Iterator[None]:
+    """One replica, by the command of compose.yaml."""
+    script, *arguments = [part.replace("${CONCURRENCY:-4}", "4") for part in SERVICES[name]["command"]]
+    main = {"coordinator": "coordinator.cli", "worker": "agents.cli"}[script]
+    command = [sys.executable, "-c", f"from {main} import main; main()", *arguments]
+    log_path = swarm.folder / f"{name}-{port}.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(command, env=swarm.environment(name, port), cwd=swarm.folder, stderr=log)
+    try:
+        yield
+        process.terminate()
+        assert process.wait(20) == 0, log_path.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def living_swarm(folder: Path) -> AsyncGenerator[Swarm]:
+    swarm = Swarm(
+        ComposeNats(folder / "nats").start(),
+        ComposeRedis(folder / "redis").start(),
+        [free_port() for _ in range(SERVICES["coordinator"]["deploy"]["replicas"])],
+        [free_port() for _ in range(2)],
+        folder,
+    )
+    with ExitStack() as stack:
+        stack.callback(swarm.nats.kill)
+        stack.callback(swarm.redis.kill)
+        for port in swarm.coordinators:
+            stack.enter_context(service(swarm, "coordinator", port))
+        for port in swarm.coordinators:
+            await wait_until(lambda port=port: healthy(port, "/readyz"), SECONDS)
+        for port in swarm.workers:
+            stack.enter_context(service(swarm, "worker", port))
+        for port in swarm.workers:
+            await wait_until(lambda port=port: healthy(port, "/healthz"), SECONDS)
+        yield swarm
+
+
+def healthy(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+async def explore(swarm: Swarm) -> None:
+    spec = RunSpec(
+        run="live",
+        goal="be measured",
+        agents=(AgentSpec(name="explore"),),
+        roots=tuple(FollowUp(agent="explore", topic=f"root {number}") for number in range(5)),
+        budget=Budget(tasks=TASKS),
+    )
+    settings = swarm.settings()
+    async with connections.store(settings) as store, connections.transport(settings) as bus:
+        await submit(store, bus, spec, now_ms=time.time_ns() // 1_000_000, max_active=1)
+
+
+def at_work(prometheus: Prometheus) -> bool:
+    """Whether the window of the queries holds work from end to end."""
+    found = prometheus.query(
+        f"sum(rate(swarmboard_tasks_settled_total[{WINDOW}])) > 0 and sum(swarmboard_backlog_tasks) > 0"
+    )
+    return bool(found) and bool(
+        prometheus.query(f"sum(rate(swarmboard_worker_receipts_total[{WINDOW}])) > 0")
+    )
+
+
+async def test_every_query_of_dashboard_and_alerts_is_answered_by_a_living_swarm(tmp_path: Path) -> None:
+    async with living_swarm(tmp_path) as swarm:
+        targets = {
+            "coordinator": [f"127.0.0.1:{port}" for port in swarm.coordinators],
+            "worker": [f"127.0.0.1:{port}" for port in swarm.workers],
+        }
+        prometheus = Prometheus(tmp_path / "prometheus", targets).start()
+        await wait_until(lambda: len(prometheus.query("up == 1")) == 4, SECONDS)
+        await explore(swarm)
+        await wait_until(lambda: at_work(prometheus), SECONDS)
+        moment = str(time.time())
+        for title, expression in panel_queries():
+            query = expression.replace("$__rate_interval", WINDOW)
+            answer = prometheus.ask("query", query=query, time=moment)["result"]
+            assert answer, f"{title}: {expression} finds nothing"
+            assert not any(math.isnan(float(series["value"][1])) for series in answer), (
+                f"{title}: {expression}"
+            )
+        groups = prometheus.ask("rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert len(rules) == len(alert_rules())
+        assert all(rule["health"] in {"ok", "unknown"} and not rule.get("lastError") for rule in rules)
+        assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
+        await wait_until(
+            lambda: (
+                prometheus.query(f'sum(swarmboard_tasks_settled_total{{status="done"}}) == {TASKS}') != []
+            ),
+            SECONDS,
+        )
+        prometheus.kill()
