@@ -34,7 +34,7 @@ Reply = TypeVar("Reply", bound=Record)
 _log = logging.getLogger(__name__)
 
 
-class BoardRefused(SwarmError):  # noqa: N818
+class BoardRefused(SwarmError):
     """The coordinator answered a request with an error."""
 
     def __init__(self, verb: str, reply: ErrorReply) -> None:
@@ -47,7 +47,7 @@ class BoardRefused(SwarmError):  # noqa: N818
         return self.reply.error == "operator" or self.reply.retry_after_seconds is not None
 
 
-class CorruptBody(SwarmError):  # noqa: N818
+class CorruptBody(SwarmError):
     """A body that does not have the digest under which it is known."""
 
     def __init__(self, digest: str) -> None:

@@ -70,7 +70,7 @@ class TaskContext:
         self._observers.notify(StepReplayed(self.agent))
 
 
-class OutOfReach(Exception):  # noqa: N818
+class OutOfReach(Exception):
     """An agent in a process of its own asked for what lives in the worker."""
 
     def __init__(self, what: str) -> None:
@@ -80,13 +80,13 @@ class OutOfReach(Exception):  # noqa: N818
 class NoBoard:
     """The board of an agent in a process: every use says that there is none."""
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:  # noqa: ARG002
+    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:
         raise OutOfReach("board")
 
-    async def query(self, **conditions: object) -> tuple[Sequence[Artifact], int | None]:  # noqa: ARG002
+    async def query(self, **conditions: object) -> tuple[Sequence[Artifact], int | None]:
         raise OutOfReach("board")
 
-    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:  # noqa: ARG002
+    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:
         raise OutOfReach("board")
 
 
@@ -129,11 +129,11 @@ class ProcessContext:
 
     async def step(
         self,
-        path: str,  # noqa: ARG002
-        request: JsonValue,  # noqa: ARG002
-        call: Callable[[], Awaitable[JsonValue]],  # noqa: ARG002
+        path: str,
+        request: JsonValue,
+        call: Callable[[], Awaitable[JsonValue]],
         *,
-        usage: Usage | None = None,  # noqa: ARG002
+        usage: Usage | None = None,
     ) -> JsonValue:
         raise OutOfReach("journal")
 

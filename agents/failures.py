@@ -14,14 +14,14 @@ TRACEBACK_LIMIT = 16_000
 Expected = Literal["user", "capacity", "transient"]
 
 
-class InvalidOutput(Exception):  # noqa: N818
+class InvalidOutput(Exception):
     """An agent returned what cannot be accepted. `field` is where, in its own terms."""
 
     def __init__(self, agent: str, field: str, problem: str) -> None:
         super().__init__(f"agent {agent!r}: {field}: {problem}")
 
 
-class FailedElsewhere(Exception):  # noqa: N818
+class FailedElsewhere(Exception):
     """A failure that was classified in another process."""
 
     def __init__(self, failure: Failure) -> None:

@@ -29,7 +29,7 @@ VALUE_BYTES = 16 * 1024
 Key = tuple[str, str]
 
 
-class InvalidStep(Exception):  # noqa: N818
+class InvalidStep(Exception):
     """A step that cannot be recorded: the agent's fault."""
 
 
