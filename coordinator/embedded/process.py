@@ -75,20 +75,24 @@ async def start_guarded(
     theirs, ours = os.pipe()
     output = _open_log(log)
     try:
-        process = await anyio.open_process(
-            program,
-            stdin=theirs,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environ,
-            start_new_session=True,
-            pass_fds=keep,
-        )
+        with anyio.CancelScope(
+            shield=True
+        ):  # a child that was started must be known, so that it is waited for
+            process = await anyio.open_process(
+                program,
+                stdin=theirs,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environ,
+                start_new_session=True,
+                pass_fds=keep,
+            )
     except BaseException:
         os.close(ours)
         raise
     finally:
         os.close(theirs)
         os.close(output)
-    return GuardedProcess(process, pid_file, ours)
+    # The scope swallows nothing: nobody cancels it.
+    return GuardedProcess(process, pid_file, ours)  # pyright: ignore[reportPossiblyUnbound]

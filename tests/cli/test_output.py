@@ -1,0 +1,51 @@
+"""Plain output for programs, decorated output for a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coordinator import output
+from tests.cli.support import environment
+
+
+def test_a_table_is_aligned_and_never_cut_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit_table(("name", "value"), [("a", "x" * 300), ("longer", None), ("two\nlines", 3)])
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME       VALUE",
+        f"a          {'x' * 300}",
+        "longer",
+        "two lines  3",
+    ]
+
+
+def test_an_empty_table_has_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit_table(("name", "value"), [])
+    assert capsys.readouterr().out == "NAME  VALUE\n"
+
+
+def test_json_is_one_line_for_programs_and_messages_stay_out_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.emit_json({"name": "Zoë"})
+    output.message("by the way")
+    assert capsys.readouterr() == ('{"name": "Zoë"}\n', "by the way\n")
+
+
+def test_a_terminal_gets_a_decorated_table(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", "from coordinator.cli import main; main()", "config"],
+        cwd=tmp_path,
+        env=environment(tmp_path, {"TERM": "xterm", "COLUMNS": "100"}),
+        stdout=theirs,
+        check=True,
+    )
+    os.close(theirs)
+    text = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert "\x1b[1m" in text
+    assert "─" in text
