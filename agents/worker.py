@@ -29,6 +29,8 @@ from protocol.transport.contract import Transport
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
 
 WATCH_SECONDS = 0.25
+REPEAT_SECONDS = 30.0
+"""The same error of the bus is a warning at most so often."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class _Process:
         self._observers = observers
         self._closed = ""
         """Why the bus is out of reach for good; set from whichever thread learns it."""
+        self._said: dict[str, float] = {}
 
     async def run(self) -> int:
         identity = Identity(self._settings.worker.name, secrets.token_hex(8), _version(), _wall_ms)
@@ -116,7 +119,13 @@ class _Process:
         )
 
     def _bus_error(self, role: str, error: Exception) -> None:
-        _log.warning("%s: %s", role, error)
+        """Called from the loop or from the pulse's thread. An outage says the same at every attempt."""
+        text, now = f"{role}: {error}", time.monotonic()
+        repeated = now - self._said.get(text, -REPEAT_SECONDS) < REPEAT_SECONDS
+        if not repeated:
+            self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_SECONDS}
+            self._said[text] = now
+        _log.log(logging.DEBUG if repeated else logging.WARNING, "%s", text)
         self._observers.notify(BusError())
 
     def _connection_closed(self, cause: str) -> None:
@@ -124,7 +133,7 @@ class _Process:
 
     async def _watch_connection(self, worker: anyio.CancelScope) -> None:
         """A worker without a bus must not linger: somebody restarts the process."""
-        while not self._closed:  # noqa: ASYNC110 - told from any thread, and an event belongs to one loop
+        while not self._closed:
             await anyio.sleep(WATCH_SECONDS)
         worker.cancel()
 
@@ -146,7 +155,7 @@ def _leave(ending: Ending | None, busy_threads: int) -> int:
         _log.warning("%d threads of agents still run and are abandoned", busy_threads)
     if ending == "reload":
         _flush()
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own command line, once more
+        os.execv(sys.executable, sys.orig_argv)
     if busy_threads:
         _exit_now(code)
     return code
