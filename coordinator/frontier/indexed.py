@@ -120,6 +120,10 @@ class IndexFrontier:
             trust=self.pooled.trust,
         )
 
+    def arms(self) -> Iterable[Arm]:
+        """The open directions, and those that closed with visits in flight."""
+        return self._arms.values()
+
     def best(self, places: int) -> list[Ranked]:
         """The best open directions, best first: exactly those that a full scan would rank first."""
         for arm in self._restarts.move(self.pooled.dispersion):
