@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tests.compose.support import ROOT, SERVICES, ComposeNats, ComposeRedis
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
-TASKS = 800
+TASKS = 400
 WINDOW = "3s"
 SECONDS = 30
 
@@ -63,26 +64,18 @@ class Swarm:
         return {**kept, **own, "HOME": str(self.folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
-@contextmanager
-def service(swarm: Swarm, name: str, port: int) -> Iterator[None]:
+def start(swarm: Swarm, service: str, port: int) -> subprocess.Popen[bytes]:
     """One replica, by the command of compose.yaml."""
-    script, *arguments = [part.replace("${CONCURRENCY:-4}", "4") for part in SERVICES[name]["command"]]
+    script, *arguments = [part.replace("${CONCURRENCY:-4}", "4") for part in SERVICES[service]["command"]]
     main = {"coordinator": "coordinator.cli", "worker": "agents.cli"}[script]
     command = [sys.executable, "-c", f"from {main} import main; main()", *arguments]
-    log_path = swarm.folder / f"{name}-{port}.log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(command, env=swarm.environment(name, port), cwd=swarm.folder, stderr=log)
-    try:
-        yield
-        process.terminate()
-        assert process.wait(20) == 0, log_path.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    with (swarm.folder / "log").open("ab") as log:
+        return subprocess.Popen(command, env=swarm.environment(service, port), cwd=swarm.folder, stderr=log)
 
 
 @asynccontextmanager
 async def living_swarm(folder: Path) -> AsyncGenerator[Swarm]:
+    """Two coordinators and two workers; all end well when they are told to."""
     swarm = Swarm(
         ComposeNats(folder / "nats").start(),
         ComposeRedis(folder / "redis").start(),
@@ -90,18 +83,25 @@ async def living_swarm(folder: Path) -> AsyncGenerator[Swarm]:
         [free_port() for _ in range(2)],
         folder,
     )
-    with ExitStack() as stack:
-        stack.callback(swarm.nats.kill)
-        stack.callback(swarm.redis.kill)
-        for port in swarm.coordinators:
-            stack.enter_context(service(swarm, "coordinator", port))
-        for port in swarm.coordinators:
-            await wait_until(lambda port=port: healthy(port, "/readyz"), SECONDS)
-        for port in swarm.workers:
-            stack.enter_context(service(swarm, "worker", port))
-        for port in swarm.workers:
-            await wait_until(lambda port=port: healthy(port, "/healthz"), SECONDS)
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for service, ports, health in (
+            ("coordinator", swarm.coordinators, "/readyz"),
+            ("worker", swarm.workers, "/healthz"),
+        ):
+            processes += [start(swarm, service, port) for port in ports]
+            for port in ports:
+                await wait_until(partial(healthy, port, health), SECONDS)
         yield swarm
+        for process in processes:
+            process.terminate()
+        assert [process.wait(SECONDS) for process in processes] == [0, 0, 0, 0], (folder / "log").read_text()
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        swarm.nats.kill()
+        swarm.redis.kill()
 
 
 def healthy(port: int, path: str) -> bool:
