@@ -95,4 +95,4 @@ async def start_guarded(
         os.close(theirs)
         os.close(output)
     # The scope swallows nothing: nobody cancels it.
-    return GuardedProcess(process, pid_file, ours)  # pyright: ignore[reportPossiblyUnbound]
+    return GuardedProcess(process, pid_file, ours)  # pyright: ignore[reportPossiblyUnboundVariable]
