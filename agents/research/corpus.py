@@ -24,7 +24,7 @@ BINARY_SUFFIXES = frozenset(
 )  # fmt: skip
 
 
-class OutsideCorpus(Exception):  # noqa: N818
+class OutsideCorpus(Exception):
     """A path that leads out of its corpus root."""
 
     def __init__(self, path: str) -> None:

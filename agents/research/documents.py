@@ -9,6 +9,7 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from agents.research.corpus import SIZE_LIMIT_BYTES
+from agents.research.vocabulary import words
 
 Kind = Literal["python", "markdown", "rst", "html", "pdf", "code", "text"]
 Encoding = Literal["utf-8", "latin-1"]
@@ -18,10 +19,10 @@ _KINDS: dict[str, Kind] = {
     ".rst": "rst", ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf",
 }  # fmt: skip
 _CODE_SUFFIXES = frozenset(
-    (  # noqa: SIM905
+    words(
         ".c .h .cc .cpp .hpp .cs .go .rs .java .kt .scala .js .jsx .mjs .ts .tsx .rb .php .swift .m .lua .pl "
         ".r .jl .sh .bash .zsh .sql .ex .exs .erl .hs .ml .clj .el .vim .css .scss .proto .cmake .zig"
-    ).split()
+    )
 )
 _PDF_ERRORS = (
     PyPdfError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError,
@@ -30,7 +31,7 @@ _PDF_ERRORS = (
 """pypdf meets malformed files with nearly any of these; none of them says more than "not readable"."""
 
 
-class Unreadable(Exception):  # noqa: N818
+class Unreadable(Exception):
     """A file that cannot be read as text; the message says why."""
 
 

@@ -67,7 +67,7 @@ def explore(context: Context) -> Discovery:
         raise AgentFailure("user", f"corpus: {error.filename} does not exist") from error
     context.progress()
     evidence, rejected, usage = [_evidence(hit, topic) for hit in hits], list[Rejected](), Usage()
-    roles = model_roles(context, settings)
+    roles = model_roles(context)
     if roles is not None and hits:
         evidence, rejected, model_proposals = _judged(roles, context.goal, topic, hits)
         proposals = (*model_proposals, *proposals)[: settings.follow_ups]

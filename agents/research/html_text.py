@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from agents.research.sections import MAX_CHARS, MAX_LINES, Section
+from agents.research.vocabulary import words
 
 _SILENT = frozenset({"script", "style", "template", "noscript", "svg"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset(_HEADINGS) | frozenset(
-    (  # noqa: SIM905
+    words(
         "p div li ul ol dl dt dd pre table tr blockquote section article header footer nav main aside figure "
         "title body"
-    ).split()
+    )
 )
 
 

@@ -15,13 +15,15 @@ from protocol.messages import TOPIC_LIMIT, FollowUp, Usage
 
 MAX_DIRECTIONS = 6
 _OUTLINE = 12
+_BORROWED = 3
+"""Words that a later part of a question takes from the earlier ones, which its pronouns mean."""
 
 
 @agent("plan", publishes=[Plan], runs_in="thread")
 def plan(context: Context) -> Discovery:
     """Builds the index if need be and proposes up to six directions for `explore`.
 
-    Without a model: the whole question, its clauses (each with the question's main terms, so that a
+    Without a model: the whole question, its clauses (later ones with words of the earlier, so that a
     pronoun finds what it stands for), its identifiers, and the names in the corpus that fit it best.
     :raises AgentFailure: (user) for a corpus that does not exist or holds no text.
     """
@@ -37,7 +39,7 @@ def plan(context: Context) -> Discovery:
         raise AgentFailure("user", f"corpus: {error.filename} does not exist") from error
     if not summary.chunks:
         raise AgentFailure("user", f"corpus: no text in {', '.join(settings.corpus)}")
-    roles = model_roles(context, settings)
+    roles = model_roles(context)
     if roles is not None:
         headings = [f"{hit.path}: {hit.heading}" for hit in outline]
         topics = anyio.from_thread.run(roles.plan, question, headings)
@@ -64,12 +66,12 @@ def plan(context: Context) -> Discovery:
 def _facets(question: str, weighed: tuple[Weighed, ...], outline: list[Hit]) -> tuple[PlannedDirection, ...]:
     directions = [PlannedDirection(topic=question, why="the question itself", prior=0.9)]
     ranked = sorted((item for item in weighed if item.idf), key=lambda item: -item.idf)
-    main = [item.term.text for item in ranked if not is_identifier(item.term.text)][:2]
+    words = [item.term.text for item in weighed if item.idf and not is_identifier(item.term.text)]
     clauses = clauses_of(question)
-    for clause in clauses if len(clauses) > 1 else ():
-        own = [term.text for term in terms_of(clause)]
-        missing = [term for term in main if term not in own]
-        topic = " ".join([*_plain(clause), *missing])
+    for number, clause in enumerate(clauses if len(clauses) > 1 else ()):
+        own = {term.text for term in terms_of(clause)}
+        borrowed = [word for word in words if word not in own][:_BORROWED] if number else []
+        topic = " ".join([*_plain(clause), *borrowed])
         directions.append(PlannedDirection(topic=topic, why=f"a part of the question: {clause}", prior=0.7))
     names = [item.term.text for item in ranked if is_identifier(item.term.text)]
     directions.extend(PlannedDirection(topic=name, why="a name in the question", prior=0.7) for name in names)

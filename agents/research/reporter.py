@@ -43,7 +43,7 @@ def report(context: Context) -> Discovery:
     held = [found for found in findings if check(settings.corpus, found.payload) is None]
     ranked, merged = rank(held)
     context.progress()
-    answer = _answer(context, model_roles(context, settings), ranked)
+    answer = _answer(context, model_roles(context), ranked)
     material = Material(
         question=context.goal,
         mode=answer.mode,

@@ -14,6 +14,7 @@ what others do not. Relevance is 0.8 of the score for the question and 0.2 of th
 a direction that drifts away from the question is worth less.
 """
 
+import json
 import math
 import re
 import sqlite3
@@ -29,7 +30,18 @@ _SYNONYM_CREDIT = 0.5
 _TOPIC_IN_RANK = 0.5
 _TOPIC_IN_RELEVANCE = 0.2
 _NEAR_WORDS = 10
-_BM25 = "bm25(chunks, 1.5, 4.0, 1.0, 0.7)"
+_CANDIDATES_SQL = """
+    SELECT rowid, -bm25(chunks, 1.5, 4.0, 1.0, 0.7) FROM chunks WHERE chunks MATCH ?
+    ORDER BY bm25(chunks, 1.5, 4.0, 1.0, 0.7), rowid LIMIT ?
+"""
+_MATCHING_SQL = """
+    SELECT rowid FROM chunks WHERE chunks MATCH ? AND +rowid IN (SELECT value FROM json_each(?))
+"""
+_HITS_SQL = """
+    SELECT spans.id, sources.root, sources.path, page, start, end, encoding, kind, coalesce(quote, body), body
+    FROM json_each(?) AS wanted JOIN spans ON spans.id = wanted.value
+    JOIN sources ON sources.id = spans.source JOIN chunks ON chunks.rowid = spans.id
+"""
 _TEST_FOLDER = re.compile(r"(^|/)(tests?|testing|idle_test|testsuite)/|(^|/)test_[^/]*$")
 _TEST_FACTOR = 0.6
 """Test code says what is checked, seldom what is so."""
@@ -101,7 +113,7 @@ def _candidates(connection: sqlite3.Connection, weighed: Sequence[Weighed]) -> d
         if not query:
             continue
         found = connection.execute(
-            f"SELECT rowid, -{_BM25} FROM chunks WHERE chunks MATCH ? ORDER BY {_BM25}, rowid LIMIT ?",  # noqa: S608
+            _CANDIDATES_SQL,
             (" OR ".join(query), limit),
         ).fetchall()
         best = found[0][1] if found and found[0][1] > 0 else 1.0
@@ -127,7 +139,7 @@ class _Scorer:
         self._connection = connection
         self._candidates = candidates
         self._known: dict[str, set[int]] = {}
-        self._list = ",".join(str(row) for row in candidates)
+        self._list = json.dumps(list(candidates))
 
     def scores(self, weighed: Sequence[Weighed]) -> dict[int, tuple[float, frozenset[str]]]:
         present = [item for item in weighed if item.idf]
@@ -167,21 +179,13 @@ class _Scorer:
     def _matching(self, query: str) -> set[int]:
         if query in self._known:
             return self._known[query]
-        found = self._connection.execute(
-            f"SELECT rowid FROM chunks WHERE chunks MATCH ? AND rowid IN ({self._list})",  # noqa: S608
-            (query,),
-        )
+        found = self._connection.execute(_MATCHING_SQL, (query, self._list))
         self._known[query] = {row for (row,) in found}
         return self._known[query]
 
 
 def _hits(connection: sqlite3.Connection, scores: dict[int, _Score], *, wants_tests: bool) -> list[Hit]:
-    listed = ",".join(str(row) for row in scores)
-    found = connection.execute(
-        "SELECT spans.id, root, sources.path, page, start, end, encoding, kind, coalesce(quote, body), body "  # noqa: S608
-        "FROM spans JOIN sources ON sources.id = spans.source JOIN chunks ON chunks.rowid = spans.id "
-        f"WHERE spans.id IN ({listed})"
-    )
+    found = connection.execute(_HITS_SQL, (json.dumps(list(scores)),))
     hits: list[Hit] = []
     for row, root, path, page, start, end, encoding, kind, quote, body in found:
         score = scores[row]

@@ -11,7 +11,7 @@ import anyio.from_thread
 from pydantic import Field
 
 from agents.agent import Context
-from agents.research.settings import ModelSettings, ResearchSettings, prepare_environment
+from agents.model_settings import ModelSettings, prepare_environment
 from protocol.messages import Record, Unit, Usage
 
 
@@ -60,12 +60,12 @@ class _Factory(Protocol):
     def __call__(self, context: Context, model: ModelSettings) -> Roles: ...
 
 
-def model_roles(context: Context, settings: ResearchSettings) -> Roles | None:
+def model_roles(context: Context) -> Roles | None:
     """The roles played by the run's model; None when it has none. To be called in a worker thread.
 
     :raises AgentFailure: (user) when the model's settings are wrong.
     """
-    model = settings.language_model()
+    model = ModelSettings.of(context.settings)
     if model is None:
         return None
     prepare_environment()

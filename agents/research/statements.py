@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agents.agent import Found
 from agents.research.artifacts import Finding, Span, Statement
 from agents.research.query import synonyms_of, terms_of
-from agents.research.vocabulary import STOP_WORDS
+from agents.research.vocabulary import STOP_WORDS, words
 
 _MARKS = re.compile(
     r"^\s*(?:#+!?|//+!?|/\*+|\*+/?|;+|--|[rRbBuUfF]?\"\"\"|[rRbBuUfF]?'''|>|[-*+]\s|\.\. )\s?"
@@ -21,11 +21,14 @@ _TAG = re.compile(r"<[^<>]{0,500}>")
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(`*])")
 _PROSE = re.compile(r"[A-Za-z]{2,}(?:[\s,;:'`\"()-]+[A-Za-z`'\"]{1,}){3,}")
 _CODE = re.compile(
-    r"^\s*(?:@|def |class |return\b|elif |else:|try:|except|import |from |raise |(?:if|for|while|with) .*:$)"
+    r"^\s*(?:@\w|(?:async )?def |class \w+[(:]|return(?:$| \w+[.(])|else:|try:|except\b.*:$|import [\w.]+"
+    r"|from \S+ import|raise [\w.]+(?:\(|$)|(?:el)?if .*:$|(?:for|while|with|async) .*:$)"
     r"|^\s*[\w.\[\]]+\s*[-+*/]?=[^=]|[;{}]\s*$|^\s*[\w.]+\([^)]*\)?\s*$"
 )
-_SUFFIXES = tuple("ations ation ating ated ates ions ion ing ate ers er ed es s ly e".split())  # noqa: SIM905
+_SUFFIXES = tuple(words("ations ation ating ated ates ions ion ing ate ers er ed es s ly e"))
 _SHORT, _LONG = 30, 400
+_TORN = 0.6
+"""What begins in lower case may be the end of a sentence that the passage does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def _candidates(finding: Finding, wanted: dict[str, float]) -> Iterator[tuple[fl
     total = sum(weight for weight in wanted.values() if weight >= 1.0) or 1.0
     for sentence in _sentences(finding):
         score = sum(wanted.get(word, 0.0) for word in content_stems(sentence.text)) / total
-        yield min(1.0, score), sentence
+        yield min(1.0, score) * (_TORN if sentence.text[0].islower() else 1.0), sentence
     for offset, line in enumerate(finding.quote.splitlines()):
         if _CODE.search(line):
             score = 0.4 * sum(wanted.get(word, 0.0) for word in content_stems(line)) / total
@@ -123,7 +126,7 @@ def _split(paragraph: Sequence[tuple[int, str]]) -> Iterator[_Sentence]:
     start = 0
     for end in [*(match.end() for match in _END.finditer(text)), len(text)]:
         sentence = " ".join(text[start:end].split())
-        if _SHORT <= len(sentence) <= _LONG and _PROSE.search(sentence):
+        if _SHORT <= len(sentence) <= _LONG and _PROSE.search(sentence) and " # " not in sentence:
             numbers = [number for offset, number in places if offset < end]
             first = [number for offset, number in places if offset <= start]
             yield _Sentence(first[-1], numbers[-1], sentence)

@@ -1,7 +1,13 @@
 """Words: those that say nothing about a subject, and those that programmers use for one another."""
 
+
+def words(text: str) -> list[str]:
+    """The words of a list that reads better as a text."""
+    return text.split()
+
+
 STOP_WORDS = frozenset(
-    (  # noqa: SIM905
+    words(
         "a about above after again all also am an and any are as at be because been before being "
         "between both but by can could did do does doing down during each either else ever every "
         "few for from further get gets getting give given gives had happen happened happens has "
@@ -12,7 +18,7 @@ STOP_WORDS = frozenset(
         "thing things this those through to too under until up upon us use used uses using very "
         "want was way ways we were what when where whether which while who whom whose why will with "
         "within without work works would yet you your "
-    ).split()
+    )
 )
 
 _GROUPS = (
@@ -84,9 +90,8 @@ _GROUPS = (
 def _synonyms() -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for group in _GROUPS:
-        words = group.split()
-        for word in words:
-            found.setdefault(word, {}).update(dict.fromkeys(other for other in words if other != word))
+        for word in words(group):
+            found.setdefault(word, {}).update(dict.fromkeys(other for other in words(group) if other != word))
     return {word: tuple(others) for word, others in found.items()}
 
 

@@ -103,7 +103,10 @@ HELD_OUT = (
     Question(
         "What happens when an item is put into a full queue and the timeout runs out?",
         "queue.py",
-        ("raises\n        the Full exception if no free slot was available within that time", "Full exception if no free slot"),
+        (
+            "raises\n        the Full exception if no free slot was available within that time",
+            "Full exception if no free slot",
+        ),
     ),
     Question(
         "How does random draw a sample without replacement?",
@@ -113,7 +116,11 @@ HELD_OUT = (
     Question(
         "Where does bisect insert an element if equal ones are already in the list?",
         "bisect.py",
-        ("all e in a[:i] have e <= x", "If x is already in a, insert it to the right", "If x is already in a, insert it to the left"),
+        (
+            "all e in a[:i] have e <= x",
+            "If x is already in a, insert it to the right",
+            "If x is already in a, insert it to the left",
+        ),
     ),
     Question(
         "How does the csv Sniffer guess the delimiter?",

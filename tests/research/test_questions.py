@@ -14,7 +14,9 @@ from tests.research.questions import HELD_OUT, TUNED, Question
 from tests.support.agent_context import Research
 
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])
-ROOTS = sorted(str(path) for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
+ROOTS = sorted(
+    str(path) for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+)
 BUDGET = 12
 
 
@@ -31,7 +33,9 @@ async def ranks(questions: Sequence[Question], cache: Path) -> dict[str, tuple[i
         research = Research(question.text, {"corpus": modules(), "cache": str(cache)})
         await research.run({agent.name: agent for agent in AGENTS}, BUDGET)
         findings, _ = rank(research.board.of(Finding))
-        rank_of_answer = next((n for n, item in enumerate(findings, 1) if answers(question, item.payload.quote)), None)
+        rank_of_answer = next(
+            (n for n, item in enumerate(findings, 1) if answers(question, item.payload.quote)), None
+        )
         found[question.text] = rank_of_answer, len(findings)
     return found
 

@@ -23,7 +23,9 @@ class MemoryBoard:
     artifacts: list[Artifact] = field(default_factory=list)
     queries: int = 0
 
-    def add(self, agent: str, direction: str, task: str, items: Sequence[BaseModel | Posting]) -> list[Artifact]:
+    def add(
+        self, agent: str, direction: str, task: str, items: Sequence[BaseModel | Posting]
+    ) -> list[Artifact]:
         ordinals: dict[str, int] = {}
         added = []
         for item in items:
@@ -63,7 +65,9 @@ class MemoryBoard:
     ) -> tuple[Sequence[Artifact], int | None]:
         self.queries += 1
         name = type if type is None or isinstance(type, str) else ArtifactRegistry.shared.name_of(type)[0]
-        chosen = [a for a in reversed(self.artifacts) if name in {None, a.type} and (tag is None or tag in a.tags)]
+        chosen = [
+            a for a in reversed(self.artifacts) if name in {None, a.type} and (tag is None or tag in a.tags)
+        ]
         return chosen[:limit], None
 
     async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:
@@ -100,7 +104,12 @@ class FakeContext:
         return payload.model_validate(artifact.payload)
 
     async def step(
-        self, path: str, request: JsonValue, call: Callable[[], Awaitable[JsonValue]], *, usage: Usage | None = None
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[], Awaitable[JsonValue]],
+        *,
+        usage: Usage | None = None,
     ) -> JsonValue:
         key = f"{path} {digest_of(request)}"
         occurrence = self._occurrences.get(key, 0)
@@ -165,10 +174,10 @@ class Research:
             if passages:
                 await run_agent(agents["verify"], self._context("verify", "", inputs=passages))
 
-    def _context(self, agent: str, topic: str, *, visit: int = 1, inputs: Sequence[Artifact] = ()) -> FakeContext:
+    def _context(
+        self, agent: str, topic: str, *, visit: int = 1, inputs: Sequence[Artifact] = ()
+    ) -> FakeContext:
         return FakeContext(agent, self.question, self.settings, topic, visit, inputs=inputs, board=self.board)
 
     async def report(self, agent: Agent) -> Discovery:
         return await run_agent(agent, self._context("report", ""))
-
-
