@@ -133,7 +133,7 @@ class _Process:
 
     async def _watch_connection(self, worker: anyio.CancelScope) -> None:
         """A worker without a bus must not linger: somebody restarts the process."""
-        while not self._closed:
+        while not self._closed:  # noqa: ASYNC110 - told from any thread, and an event belongs to one loop
             await anyio.sleep(WATCH_SECONDS)
         worker.cancel()
 
@@ -155,7 +155,7 @@ def _leave(ending: Ending | None, busy_threads: int) -> int:
         _log.warning("%d threads of agents still run and are abandoned", busy_threads)
     if ending == "reload":
         _flush()
-        os.execv(sys.executable, sys.orig_argv)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own command line, once more
     if busy_threads:
         _exit_now(code)
     return code
