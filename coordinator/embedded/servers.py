@@ -69,7 +69,7 @@ async def _take_over(
     adopted: Instance, durable: bool, timing: Timing, report: Callable[[ServerEvent], None]
 ) -> None:
     """Waits until the owner of adopted servers is gone, and then runs them on the same ports."""
-    while (owner := adopted.folder.try_lock("owner.lock")) is None:
+    while (owner := adopted.folder.try_lock("owner.lock")) is None:  # noqa: ASYNC110 - another process has it
         await anyio.sleep(TAKE_OVER_SECONDS)
     report(ServerEvent("embedded servers", "died", "their owner has gone; starting them again"))
     try:
@@ -93,7 +93,7 @@ async def _beside(*watchers: Callable[[], Coroutine[object, object, None]]) -> A
                 group.start_soon(watcher, name="watch the embedded servers")
             try:
                 yield
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again below, without the group's wrapping
                 failure = error
             group.cancel_scope.cancel()
     except* ServerFailed as failed:
