@@ -80,13 +80,13 @@ class OutOfReach(Exception):
 class NoBoard:
     """The board of an agent in a process: every use says that there is none."""
 
-    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:
+    async def get(self, ids: Sequence[str]) -> Sequence[Artifact]:  # noqa: ARG002
         raise OutOfReach("board")
 
-    async def query(self, **conditions: object) -> tuple[Sequence[Artifact], int | None]:
+    async def query(self, **conditions: object) -> tuple[Sequence[Artifact], int | None]:  # noqa: ARG002
         raise OutOfReach("board")
 
-    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:
+    async def all(self, payload: type[Payload_co], *, limit: int = 10_000) -> Sequence[Found[Payload_co]]:  # noqa: ARG002
         raise OutOfReach("board")
 
 
@@ -129,11 +129,11 @@ class ProcessContext:
 
     async def step(
         self,
-        path: str,
-        request: JsonValue,
-        call: Callable[[], Awaitable[JsonValue]],
+        path: str,  # noqa: ARG002
+        request: JsonValue,  # noqa: ARG002
+        call: Callable[[], Awaitable[JsonValue]],  # noqa: ARG002
         *,
-        usage: Usage | None = None,
+        usage: Usage | None = None,  # noqa: ARG002
     ) -> JsonValue:
         raise OutOfReach("journal")
 
