@@ -79,7 +79,7 @@ def _max_ucb(pooled: Pooled) -> Moment:
 def _kl_ucb(pooled: Pooled) -> Moment:
     """Level ln t (Garivier and Cappé, 2011)."""
     log = math.log(max(pooled.started, 1))
-    return KlMoment(lambda count: log)
+    return KlMoment(lambda _: log)
 
 
 def _kl_ucb_plus(pooled: Pooled) -> Moment:

@@ -1,0 +1,196 @@
+"""Policies whose scores are no function of count and mean alone: a choice scans all open directions, O(n)."""
+
+import hashlib
+import heapq
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from blackboard.events import MICRO, Choice, Term
+from blackboard.state import DirectionRow
+from coordinator.frontier.indexed import RUNNERS_UP, IndexPolicy
+from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
+from coordinator.frontier.priors import with_prior, without_prior
+
+Score = Callable[[DirectionRow], float]
+
+
+class ScanPolicy(Protocol):
+    """Stateless; `scores` is called once per choice, and its result once per open direction, oldest first."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score: ...
+
+
+class ScanFrontier:
+    """The open directions under a scanning policy; ties as everywhere: mean, fewer visits, older."""
+
+    def __init__(self, policy: ScanPolicy, rows: Iterable[DirectionRow] = ()) -> None:
+        self.policy = policy
+        self.pooled = Pooled()
+        self._open: dict[str, DirectionRow] = {}
+        self._counted: dict[str, Contribution] = {}
+        for row in sorted(rows, key=lambda row: row.opened):
+            self.opened(row)
+
+    def opened(self, row: DirectionRow) -> None:
+        self.pooled.opened += 1
+        self._open[row.id] = row
+        self.changed(row)
+
+    def changed(self, row: DirectionRow) -> None:
+        counted = contribution(row)
+        self.pooled.replace(self._counted.get(row.id, NOTHING), counted)
+        self._counted[row.id] = counted
+        if not row.open:
+            self._open.pop(row.id, None)
+
+    def choose(self, decision: int, seed: int) -> Choice | None:
+        if not self._open:
+            return None
+        rows = self._open.values()
+        score = self.policy.scores(rows, self.pooled, draws(seed, decision))
+        ranked = [(score(row), mean_of(row), -row.visits - row.in_flight, -row.opened) for row in rows]
+        best = heapq.nlargest(RUNNERS_UP + 1, zip(ranked, rows, strict=True), key=lambda pair: pair[0])
+        terms = tuple(term(row, rank[0]) for rank, row in best)
+        return Choice(
+            policy=self.policy.name,
+            chosen=terms[0],
+            runners_up=terms[1:],
+            open_directions=len(self._open),
+            started=self.pooled.started,
+        )
+
+
+def draws(seed: int, decision: int) -> Random:
+    """The random numbers of one decision: the same at every replay, whatever was drawn before."""
+    return Random(hashlib.blake2b(f"{seed}:{decision}".encode(), digest_size=16).digest())
+
+
+def mean_of(row: DirectionRow) -> float:
+    """Mean reward; the prior of an unvisited direction."""
+    estimate = without_prior(row)
+    return estimate.sum_micro / (MICRO * (estimate.weight or 1))
+
+
+def term(row: DirectionRow, score: float) -> Term:
+    mean, index = mean_of(row), min(score, 1e9)
+    return Term(
+        direction=row.id,
+        index=index,
+        mean=mean,
+        visits=row.visits,
+        in_flight=row.in_flight,
+        bonus=index - mean,
+        prior=None if row.prior_micro is None else row.prior_micro / MICRO,
+        counted=row.visits,
+    )
+
+
+class Uniform:
+    """Any open direction with the same chance."""
+
+    name = "uniform"
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
+        del rows, pooled
+        return lambda _: draws.random()
+
+
+class Thompson:
+    """A draw from each direction's Beta posterior (Thompson, 1933), the prior worth two visits.
+
+    Graded rewards count as that share of a coin flip (Agrawal and Goyal, 2012), visits in flight
+    as completed at the present mean.
+    """
+
+    name = "thompson"
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
+        del rows, pooled
+
+        def score(row: DirectionRow) -> float:
+            estimate = with_prior(row)
+            mean = estimate.sum_micro / (MICRO * estimate.weight)
+            weight = estimate.weight + row.in_flight
+            return draws.betavariate(max(weight * mean, 1e-3), max(weight * (1.0 - mean), 1e-3))
+
+        return score
+
+
+class Ucb1Tuned:
+    """Mean + sqrt(ln t / N min(1/4, variance + sqrt(2 ln t / N))) (Auer, Cesa-Bianchi and Fischer, 2002)."""
+
+    name = "ucb1-tuned"
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
+        del rows, draws
+        log = math.log(max(pooled.started, 1))
+
+        def bonus(row: DirectionRow, count: int) -> float:
+            return math.sqrt(log / count * min(0.25, _variance(row) + math.sqrt(2.0 * log / count)))
+
+        return _with_bonus(bonus)
+
+
+class UcbV:
+    """Mean + sqrt(2 variance ln t / N) + 3 ln t / N (Audibert, Munos and Szepesvári, 2009)."""
+
+    name = "ucb-v"
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
+        del rows, draws
+        log = math.log(max(pooled.started, 1))
+        return _with_bonus(
+            lambda row, count: math.sqrt(2.0 * _variance(row) * log / count) + 3.0 * log / count
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PerCost:
+    """Another policy's index per unit of expected cost, for runs whose budget is money
+    (as KUBE does: Tran-Thanh, Chapman, Rogers and Jennings, 2012).
+
+    The expected cost of a direction is its mean, with one visit at the mean of all imagined before.
+    """
+
+    of: IndexPolicy
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name}-per-cost"
+
+    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
+        del draws
+        moment, dispersion = self.of.at(pooled), pooled.dispersion
+        visits = sum(row.visits for row in rows)
+        usual = sum(row.cost_sum_micro for row in rows) / visits if visits else 0.0
+
+        def score(row: DirectionRow) -> float:
+            weight, total, restart = self.of.estimate(row)
+            if restart is not None and dispersion < restart.critical:
+                weight, total = restart.weight, restart.sum_micro
+            index = moment.index(weight, total / (MICRO * (weight or 1)), row.in_flight)
+            if not usual:
+                return index
+            cost = (row.cost_sum_micro + usual) / (row.visits + 1)
+            return index * usual / cost
+
+        return score
+
+
+def _variance(row: DirectionRow) -> float:
+    mean = mean_of(row)
+    return max(0.0, row.reward_squares / (MICRO * MICRO * row.visits) - mean * mean) if row.visits else 0.25
+
+
+def _with_bonus(bonus: Callable[[DirectionRow, int], float]) -> Score:
+    def score(row: DirectionRow) -> float:
+        count = row.visits + row.in_flight
+        return mean_of(row) + bonus(row, count) if count else math.inf
+
+    return score
