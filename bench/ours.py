@@ -3,6 +3,7 @@
 import secrets
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,7 +39,7 @@ def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
         leader = stack.enter_context(
             process([BIN / "coordinator", "--json", "serve", "--port", 0], on.log, environment)
         )
-        read_json(leader)
+        wait_until_ready(int(read_json(leader)["http_port"]))
         call = [BIN / "worker", "--agents", "noop", "--concurrency", slots, "--name"]
         fleet = [
             stack.enter_context(process([*call, f"bench-{number}"], on.log, environment))
@@ -57,6 +58,19 @@ def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
         assert len(latencies) == tasks, f"{len(latencies)} of {tasks} tasks were settled"
         p50, p99 = (float(latencies[int(tasks * part)]) for part in (0.5, 0.99))
         return Figures(tasks / seconds, p50, p99, watch.cpu_us(tasks))
+
+
+def wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 async def measure(
