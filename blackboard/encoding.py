@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from blackboard.events import EVENTS, Event
+from blackboard.events import EVENTS, Choice, Event
 from blackboard.queries import index_terms
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, InquiryRow, Row, RunState, TaskRow, Totals, restore
@@ -35,6 +35,7 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {
     Totals: _TOTALS,
     RunSpec: TypeAdapter(RunSpec),
     Step: TypeAdapter(Step),
+    Choice: TypeAdapter(Choice),
 }
 
 
@@ -85,6 +86,10 @@ def decode_task(data: bytes) -> TaskRow:
 
 def decode_direction(data: bytes) -> DirectionRow:
     return _DIRECTION.validate_json(data)
+
+
+def decode_choice(data: bytes) -> Choice:
+    return Choice.model_validate_json(data)
 
 
 def decode_totals(data: bytes) -> Totals:

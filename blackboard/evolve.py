@@ -90,7 +90,7 @@ def _move(state: RunState, task: TaskRow, status: TaskStatus) -> None:
 
 
 def _explored(state: RunState, agent: str) -> bool:
-    spec = state.spec.agent(agent)
+    spec = state.agents.get(agent)
     return spec is not None and spec.trigger == "explore"
 
 
@@ -162,8 +162,9 @@ def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
         agent=event.agent,
         visit=event.visit,
         created_ms=event.at_ms,
-        choice=event.choice,
     )
+    if event.choice is not None:
+        state.changes["choice", task.id] = event.choice
     index_task(state, task)
     return task
 

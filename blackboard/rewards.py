@@ -33,7 +33,10 @@ def tell(row: DirectionRow, visit: int, reward_micro: int, cost_micro: int = 0) 
     if row.first_visit == 0 or visit < row.first_visit:
         row.first_visit, row.first_micro = visit, reward_micro
     if visit > row.last_visit:
-        row.yields = _coarsened(row.yields, row.last_visit, visit)
+        if visit == row.last_visit + 1:
+            row.yields = _advanced(row.yields, row.last_visit)
+        else:
+            row.yields = _coarsened(row.yields, row.last_visit, visit)
         row.last_visit = visit
     row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
 
@@ -54,11 +57,27 @@ def block_starts(last_visit: int) -> tuple[int, ...]:
     starts: list[int] = []
     high, size = last_visit, 1
     while high > 0:
-        low = max(0, high - NEWEST_KEPT * size)
-        low -= low % (2 * size)
+        low = _low(high, size)
         starts.extend(range(high - size, low - 1, -size))
         high, size = low, 2 * size
     return tuple(reversed(starts))
+
+
+def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
+    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size."""
+    blocks = [*yields, 0, 0]
+    end, high, before, size = len(blocks) // 2, last + 1, last, 1
+    while (low := _low(high, size)) != (low_before := _low(before, size)):
+        at = 2 * (end - (high - low) // size - 2)
+        blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
+        end, high, before, size = at // 2 + 1, low, low_before, 2 * size
+    return tuple(blocks)
+
+
+def _low(high: int, size: int) -> int:
+    """Where the blocks of a size that end at `high` begin: the larger ones come before."""
+    low = max(0, high - NEWEST_KEPT * size)
+    return low - low % (2 * size)
 
 
 def _coarsened(yields: tuple[int, ...], last: int, new_last: int) -> tuple[int, ...]:
@@ -77,5 +96,7 @@ def _coarsened(yields: tuple[int, ...], last: int, new_last: int) -> tuple[int, 
 
 
 def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:
+    if visit == last:
+        return (*yields[:-2], yields[-2] + 1, yields[-1] + reward_micro)
     at = 2 * (bisect_right(block_starts(last), visit - 1) - 1)
     return (*yields[:at], yields[at] + 1, yields[at + 1] + reward_micro, *yields[at + 2 :])

@@ -53,6 +53,3 @@ class RunSpec(Record):
     seed: Count = 0
     keep_seconds: Annotated[float, Field(gt=0)] = 30 * 86_400
     """How long the run stays readable after its end."""
-
-    def agent(self, name: str) -> AgentSpec | None:
-        return next((agent for agent in self.agents if agent.name == name), None)

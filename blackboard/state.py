@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from blackboard.events import Choice
-from blackboard.spec import RunSpec
+from blackboard.spec import AgentSpec, RunSpec
 from blackboard.store import RowKind
 from protocol.artifacts import Artifact
 from protocol.messages import Failure, Step, Usage
@@ -47,7 +47,6 @@ class TaskRow:
     failure: Failure | None = None
     artifacts: int = 0
     steps: int = 0
-    choice: Choice | None = None
 
 
 @dataclass(slots=True)
@@ -142,7 +141,7 @@ class Totals:
         return self.ended_ms is not None
 
 
-Row = TaskRow | DirectionRow | InquiryRow | Totals | RunSpec | Step
+Row = TaskRow | DirectionRow | InquiryRow | Totals | RunSpec | Step | Choice
 StepKey = tuple[str, str, str, int]
 """Kind class, path, request digest and occurrence: what a journal step is matched by."""
 
@@ -157,6 +156,7 @@ class RunState:
     tasks: dict[str, TaskRow] = field(default_factory=dict[str, TaskRow])
     directions: dict[str, DirectionRow] = field(default_factory=dict[str, DirectionRow])
     inquiries: dict[str, InquiryRow] = field(default_factory=dict[str, InquiryRow])
+    agents: dict[str, AgentSpec] = field(init=False)
     queued: dict[str, None] = field(default_factory=dict[str, None])
     dispatched: dict[str, None] = field(default_factory=dict[str, None])
     held: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
@@ -169,6 +169,9 @@ class RunState:
     """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
     changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
     posted: list[Artifact] = field(default_factory=list[Artifact])
+
+    def __post_init__(self) -> None:
+        self.agents = {agent.name: agent for agent in self.spec.agents}
 
     @property
     def open_tasks(self) -> int:
@@ -235,7 +238,7 @@ def unindex_task(state: RunState, task: TaskRow) -> None:
 
 
 def snapshot(state: RunState) -> Mapping[tuple[RowKind, str], Row]:
-    """All rows of the state, as the store should hold them (steps apart)."""
+    """All rows of the state, as the store should hold them (steps and choices apart)."""
     rows: dict[tuple[RowKind, str], Row] = {("run", "spec"): state.spec, ("run", "totals"): state.totals}
     rows |= {("task", key): row for key, row in state.tasks.items()}
     rows |= {("direction", key): row for key, row in state.directions.items()}

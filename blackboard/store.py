@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 
 from protocol.messages import QueryRequest
 
-RowKind = Literal["run", "task", "direction", "step", "inquiry"]
-ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "step", "inquiry")
+RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry"]
+ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "choice", "step", "inquiry")
 STATE_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "inquiry")
-"""The kinds a new leader reads; steps are read task by task."""
+"""The kinds a new leader reads; steps are read task by task, choices only by people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ from protocol.messages import (
 from protocol.transport.contract import Delivery, Message, Puller
 
 DISCOVERY_CREDITS = 1024
+TRIM_EVENTS = 1000
+"""The log is trimmed by segments of so many events."""
 STORE_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -85,6 +87,7 @@ class Leader:
         self._run: Run
         self._head = 0
         self._leading = False
+        self._trimmed = 0
         self._outbox: Outbox
         self._release: Release
         self._journals: Journals
@@ -151,7 +154,7 @@ class Leader:
     async def _open(self, stack: AsyncExitStack) -> None:
         """Starts to listen: board requests of this run, its discoveries; and asks all workers to beat."""
         office = self._office
-        self._outbox = Outbox(office, self._token, self._tasks)
+        self._outbox = Outbox(office, self._token)
         self._release = Release(office, self._run, self._outbox, self._tasks)
         self._journals = Journals(office.store, self._run.state)
         self._unpacking = Unpacking(office.store, self._id)
@@ -311,6 +314,8 @@ class Leader:
                 return "unavailable"
             renewed = started
             self._committed(events, effects, anyio.current_time() - started)
+            if self._head >= self._trimmed + self._office.settings.retention.log_events + TRIM_EVENTS:
+                self._tasks.start_soon(self._trim)
             if self._run.state.totals.ended and not self._events:
                 return "released"
 
@@ -349,6 +354,15 @@ class Leader:
         if self._credits:
             self._puller.add_credits(self._credits)
             self._credits = 0
+
+    async def _trim(self) -> None:
+        """Drops the oldest events; rows, artifacts and settlements stay. Failing is harmless: it is tried again."""
+        before = self._head - self._office.settings.retention.log_events
+        self._trimmed = before
+        try:
+            await self._office.store.trim(self._id, before=before)
+        except StoreUnavailable:
+            self._office.observers.notify(StoreRetry(self._id, "trim"))
 
     async def _finish(self) -> None:
         """The run is over: let it expire, and take its queue away."""

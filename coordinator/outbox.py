@@ -5,9 +5,9 @@ What is unpublished is known from the rows (every dispatched task is), so nothin
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
-from anyio.abc import TaskGroup
 
 from blackboard.state import RunState
 from coordinator.office import Office
@@ -33,10 +33,9 @@ class _Entry:
 class Outbox:
     """One run's dispatches that nobody has claimed yet."""
 
-    def __init__(self, office: Office, leader_token: str, tasks: TaskGroup) -> None:
+    def __init__(self, office: Office, leader_token: str) -> None:
         self._office = office
         self._prefix = leader_token[:8]
-        self._tasks = tasks
         self._entries: dict[str, _Entry] = {}
 
     def publish(self, state: RunState, lease: Lease) -> None:
@@ -62,17 +61,13 @@ class Outbox:
             topic=direction.topic,
             inputs=direction.inputs[:100],
         )
-        self._tasks.start_soon(self._send, task.agent, message, entry)
-
-    async def _send(self, agent: str, message: SwarmTask, entry: _Entry) -> None:
-        message_id = f"{message.token}.{self._prefix}.{entry.publications}"
         _, data = self._office.post.sealed(message)
-        try:
-            await self._office.transport.publish(subjects.tasks(agent), data, message_id=message_id)
-        except TransportUnavailable:
-            entry.sent = 0.0
-        else:
-            entry.confirmed = True
+        self._office.transport.publish_soon(
+            subjects.tasks(task.agent),
+            data,
+            message_id=f"{message.token}.{self._prefix}.{entry.publications}",
+            done=partial(_confirm, entry),
+        )
 
     def claimed(self, task: str) -> float | None:
         """Seconds since the newest publication; the task is no longer ours to publish."""
@@ -110,3 +105,7 @@ class Outbox:
             if await self._office.transport.pending(spec.stream, spec.durable) == 0:
                 empty.append(agent)
         return empty
+
+
+def _confirm(entry: _Entry, error: TransportUnavailable | None) -> None:
+    entry.confirmed = error is None

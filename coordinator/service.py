@@ -282,7 +282,10 @@ class Coordinator:
     async def _let_others_go_first(self) -> None:
         """Waits by the number of runs led from here, those won while waiting included."""
         began, draw = anyio.current_time(), self._office.clock.draw()
-        while (left := began + STAGGER_SECONDS * (len(self._leaders) + draw) - anyio.current_time()) > 0:
+        while True:
+            left = began + STAGGER_SECONDS * (len(self._leaders) + draw) - anyio.current_time()
+            if left <= 0:
+                return
             await anyio.sleep(left)
 
     async def _lead(self, run: str, token: str) -> LeadEnd:

@@ -43,7 +43,7 @@ def follow_ups(state: RunState, task: TaskRow | None, proposals: Sequence[Follow
 
 def _refusal(state: RunState, proposal: FollowUp, opened: int) -> str:
     """Why a proposal cannot become a direction; empty when it can."""
-    if state.spec.agent(proposal.agent) is None:
+    if state.agents.get(proposal.agent) is None:
         return f"the run has no agent {proposal.agent!r}"
     if not proposal.topic.strip() and not proposal.inputs:
         return "neither topic nor inputs"
@@ -55,7 +55,7 @@ def _refusal(state: RunState, proposal: FollowUp, opened: int) -> str:
 def _opened(
     state: RunState, task: TaskRow | None, proposal: FollowUp, identity: str, env: Env
 ) -> ev.DirectionOpened:
-    agent = state.spec.agent(proposal.agent)
+    agent = state.agents.get(proposal.agent)
     return ev.DirectionOpened(
         at_ms=env.now_ms,
         direction=identity,

@@ -41,7 +41,7 @@ def visit(run: Run, command: Visit, env: Env) -> Decision:
     """A new visit of the direction that the agent's frontier chooses; nothing when it has none to offer."""
     state = run.state
     decision = Decision()
-    agent = state.spec.agent(command.agent)
+    agent = state.agents.get(command.agent)
     if agent is None or not may_visit(state, agent.name, env.now_ms):
         return decision
     choice = run.frontiers[agent.name].choose(state.totals.choices, state.spec.seed)
@@ -69,7 +69,7 @@ def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
     """Whether a new visit for this agent may be made at all: open directions, and what the run allows."""
     if state.choosable[agent] <= 0 or state.totals.ended or state.totals.cancelling:
         return False
-    spec = state.spec.agent(agent)
+    spec = state.agents.get(agent)
     if spec is None or spec.trigger != "explore":
         return True
     return state.totals.exploring and not exploration_limit(state, now_ms)
@@ -107,7 +107,7 @@ def wanted(state: RunState, now_ms: int) -> dict[str, int]:
 
 
 def _new_visits(state: RunState, agent: str) -> int:
-    spec = state.spec.agent(agent)
+    spec = state.agents.get(agent)
     if spec is None or spec.trigger != "explore":
         return state.choosable[agent]
     if state.spec.budget.tasks is None:

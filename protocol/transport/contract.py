@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from protocol.errors import TransportUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
@@ -111,6 +113,21 @@ class Transport(Protocol):
         self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """Publishes into a stream and returns when the bus confirmed it. Many may be under way at once."""
+        ...
+
+    def publish_soon(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+        done: Callable[[TransportUnavailable | None], None],
+    ) -> None:
+        """As `publish`, without a task: `done` is called once, with None when the bus has confirmed it.
+
+        Whoever calls bounds how many are under way. `done` may be called before this returns.
+        """
         ...
 
     def emit(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:

@@ -18,10 +18,11 @@ from protocol.transport.contract import ConsumerSpec, Delivery, Drift, Message, 
 from protocol.transport.jetstream_client import HotClient, header_block
 from protocol.transport.jetstream_messages import CoreMessage
 from protocol.transport.jetstream_pull import JetStreamPuller, PullTiming
-from protocol.transport.jetstream_replies import Replies
+from protocol.transport.jetstream_replies import Answer, Replies
 from protocol.transport.jetstream_topology import Topology
 
 DENIED_PUBLISH = 'permissions violation for publish to "'
+MESSAGE_ID = "Nats-Msg-Id"
 PARALLEL_READS = 64
 CLOSE_SECONDS = 2.0
 
@@ -109,18 +110,37 @@ class JetStreamTransport(AsyncContextManagerMixin):
     async def publish(
         self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        block = header_block({**(headers or {}), "Nats-Msg-Id": message_id})
+        confirmed: asyncio.Future[TransportUnavailable | None] = asyncio.get_running_loop().create_future()
+
+        def done(error: TransportUnavailable | None) -> None:
+            if not confirmed.done():
+                confirmed.set_result(error)
+
         async with self._publishing:
-            try:
-                reply = await self._replies.ask(subject, data, block, self._settings.publish_timeout_seconds)
-            except NoResponder as error:
-                raise TransportUnavailable(f"publishing to {subject}", "no stream takes it") from error
-            except ReplyTimeout as error:
-                cause = f"not confirmed in {self._settings.publish_timeout_seconds:g} s"
-                raise TransportUnavailable(f"publishing to {subject}", cause) from error
-        if b'"error"' in reply:
-            cause = json.loads(reply)["error"].get("description", "refused")
-            raise TransportUnavailable(f"publishing to {subject}", cause)
+            self.publish_soon(subject, data, message_id=message_id, headers=headers, done=done)
+            error = await confirmed
+        if error is not None:
+            raise error
+
+    def publish_soon(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+        done: Callable[[TransportUnavailable | None], None],
+    ) -> None:
+        block = header_block({**headers, MESSAGE_ID: message_id} if headers else {MESSAGE_ID: message_id})
+        seconds = self._settings.publish_timeout_seconds
+
+        def answered(answer: Answer) -> None:
+            done(_publish_error(subject, answer, seconds))
+
+        try:
+            self._replies.expect(subject, data, block, seconds, answered)
+        except TransportUnavailable as error:
+            done(error)
 
     def emit(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self._send(subject, data, header_block(headers) if headers else b"")
@@ -237,6 +257,22 @@ class JetStreamTransport(AsyncContextManagerMixin):
         self._replies.fail_all(f"the connection was closed: {cause}")
         if not self._closing:
             self._on_closed(f"NATS closed the connection for good: {cause}")
+
+
+def _publish_error(subject: str, answer: Answer, timeout_seconds: float) -> TransportUnavailable | None:
+    """What the answer to a publish means; None where it confirms it."""
+    match answer:
+        case NoResponder():
+            return TransportUnavailable(f"publishing to {subject}", "no stream takes it")
+        case ReplyTimeout():
+            return TransportUnavailable(f"publishing to {subject}", f"not confirmed in {timeout_seconds:g} s")
+        case TransportUnavailable():
+            return answer
+        case _ if b'"error"' in answer:
+            cause = json.loads(answer)["error"].get("description", "refused")
+            return TransportUnavailable(f"publishing to {subject}", cause)
+        case _:
+            return None
 
 
 def _text(error: object) -> str:

@@ -130,7 +130,7 @@ class HotClient(Client):
             return
         try:
             handler(subject, reply, data, headers)
-        except Exception as error:  # noqa: BLE001 - would end the read loop; reported instead
+        except Exception as error:
             self._report(error)
 
 

@@ -228,6 +228,19 @@ class MemoryTransport:
         if not stored:
             raise TransportUnavailable(f"publishing to {subject}", "no stream takes it")
 
+    def publish_soon(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+        done: Callable[[TransportUnavailable | None], None],
+    ) -> None:
+        _, stored = self._bus.send(subject, data, {**(headers or {}), MESSAGE_ID: message_id})
+        error = None if stored else TransportUnavailable(f"publishing to {subject}", "no stream takes it")
+        self._bus.call_soon(lambda: done(error))
+
     def emit(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self._bus.send(subject, data, headers or {})
 

@@ -38,6 +38,18 @@ async def test_a_puller_gets_no_more_than_its_credits(bus: Bus, transport: Trans
             assert len(received) == total
 
 
+async def test_a_publish_without_a_task_says_once_whether_it_was_confirmed(
+    bus: Bus, transport: Transport
+) -> None:
+    await transport.ensure([bus.stream()], [bus.consumer()])
+    told: list[TransportUnavailable | None] = []
+    transport.publish_soon(bus.subject, b"one", message_id="one", done=told.append)
+    await wait_until(lambda: told == [None])
+    transport.publish_soon("nobody.takes.this", b"two", message_id="two", done=told.append)
+    await wait_until(lambda: len(told) == 2)
+    assert isinstance(told[1], TransportUnavailable)
+
+
 async def test_credits_wait_for_messages_that_come_later(bus: Bus, transport: Transport) -> None:
     await transport.ensure([bus.stream()], [bus.consumer()])
     received = Received()
