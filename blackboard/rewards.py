@@ -7,7 +7,6 @@ calls makes repeated deliveries harmless (by task or ticket).
 
 from bisect import bisect_right
 from functools import lru_cache
-from itertools import pairwise
 
 from blackboard.state import DirectionRow
 
@@ -33,10 +32,8 @@ def tell(row: DirectionRow, visit: int, reward_micro: int, cost_micro: int = 0) 
     if row.first_visit == 0 or visit < row.first_visit:
         row.first_visit, row.first_micro = visit, reward_micro
     if visit > row.last_visit:
-        if visit == row.last_visit + 1:
-            row.yields = _advanced(row.yields, row.last_visit)
-        else:
-            row.yields = _coarsened(row.yields, row.last_visit, visit)
+        for last in range(row.last_visit, visit):
+            row.yields = _advanced(row.yields, last)
         row.last_visit = visit
     row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
 
@@ -78,21 +75,6 @@ def _low(high: int, size: int) -> int:
     """Where the blocks of a size that end at `high` begin: the larger ones come before."""
     low = max(0, high - NEWEST_KEPT * size)
     return low - low % (2 * size)
-
-
-def _coarsened(yields: tuple[int, ...], last: int, new_last: int) -> tuple[int, ...]:
-    """The same yields in the blocks of a later last visit."""
-    if not yields:
-        return (0, 0) * len(block_starts(new_last))
-    if block_starts(new_last)[: len(yields) // 2] == block_starts(last):
-        return yields + (0, 0) * (len(block_starts(new_last)) - len(yields) // 2)
-    old = block_starts(last)
-    merged: list[int] = []
-    for low, high in pairwise((*block_starts(new_last), new_last)):
-        inside = range(bisect_right(old, low - 1), bisect_right(old, high - 1))
-        merged.append(sum(yields[2 * block] for block in inside))
-        merged.append(sum(yields[2 * block + 1] for block in inside))
-    return tuple(merged)
 
 
 def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:

@@ -356,7 +356,7 @@ class Leader:
             self._credits = 0
 
     async def _trim(self) -> None:
-        """Drops the oldest events; rows, artifacts and settlements stay. Failing is harmless: it is tried again."""
+        """Drops the oldest events; rows, artifacts and settlements stay."""
         before = self._head - self._office.settings.retention.log_events
         self._trimmed = before
         try:
