@@ -1,37 +1,96 @@
 """Reads what the store holds of runs, typed: for the commands. Nothing is changed here."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
+from pydantic import JsonValue
 
 from blackboard.encoding import (
     decode_artifact,
+    decode_choice,
     decode_direction,
     decode_event,
     decode_spec,
+    decode_steps,
     decode_task,
     decode_totals,
 )
-from blackboard.events import Event
+from blackboard.events import Choice, Event
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, TaskRow, Totals
 from blackboard.store import BlackboardStore
-from protocol.artifacts import Artifact
-from protocol.errors import NotFound, UserError
-from protocol.messages import QueryRequest
+from coordinator.reading import step_row_keys
+from protocol.artifacts import Artifact, canonical_json
+from protocol.errors import InvalidSettings, NotFound, StoreUnavailable
+from protocol.messages import QueryRequest, Step
 
 PAGE = 200
 POLL_SECONDS = 0.25
+OUTAGE_SECONDS = 60.0
+"""How long a store that answered before may be away: longer than any restart of it."""
+LATEST = "latest"
 OPERATOR = "*"
 """Sees every artifact that has not expired."""
 
 
-class AmbiguousIdError(UserError):
+class AmbiguousId(InvalidSettings):
     """A prefix that several ids share."""
 
-    def __init__(self, prefix: str, count: int) -> None:
-        super().__init__(f"{prefix!r} is the beginning of {count} runs; give more of the id")
+    def __init__(self, kind: str, prefix: str, matching: Sequence[str]) -> None:
+        shown = ", ".join(matching[:3]) + (", …" if len(matching) > 3 else "")
+        super().__init__(
+            kind, f"{prefix!r} begins {len(matching)} ids ({shown})", "give more of the one that you mean"
+        )
+
+
+class NoRuns(NotFound):
+    """The newest run was asked for, and there is none."""
+
+    def __init__(self) -> None:
+        super().__init__("run", LATEST)
+        self.args = ("there are no runs yet; ask something with: coordinator run QUESTION --corpus PATH",)
+
+
+def the_one(kind: str, prefix: str, ids: Sequence[str]) -> str:
+    """The id that begins so; `latest` is the first, so `ids` are newest first.
+
+    :raises NotFound: when there is none.
+    :raises AmbiguousId: when there are several, and none is the prefix itself.
+    """
+    matching = ids[:1] if prefix == LATEST else [one for one in ids if one.startswith(prefix)]
+    if prefix in matching:
+        return prefix
+    if not prefix or not matching:
+        raise NotFound(kind, prefix)
+    if len(matching) > 1:
+        raise AmbiguousId(kind, prefix, matching)
+    return matching[0]
+
+
+def operator_query(
+    *,
+    type: str | None = None,  # noqa: A002 - as in the query
+    tag: str | None = None,
+    producer: str | None = None,
+    text: str | None = None,
+) -> QueryRequest:
+    """A query that sees everything, as no agent's may.
+
+    :raises ValueError: for a condition that no artifact can meet.
+    """
+    query = QueryRequest(agent="operator", type=type, tag=tag, producer=producer, text=text)
+    return query.model_copy(update={"agent": OPERATOR})
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run at a glance."""
+
+    spec: RunSpec
+    totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,66 +111,78 @@ class Records:
         """The id of the run that begins so; `latest` is the newest.
 
         :raises NotFound: when there is none.
-        :raises AmbiguousIdError: when there are several.
+        :raises AmbiguousId: when there are several.
         """
         runs = await self._store.runs(active=False)
-        if prefix == "latest" and runs:
-            return runs[0]
-        matching = [run for run in runs if run.startswith(prefix)]
-        if prefix in matching:
-            return prefix
-        if not prefix or not matching:
-            raise NotFound("run", prefix)
-        if len(matching) > 1:
-            raise AmbiguousIdError(prefix, len(matching))
-        return matching[0]
+        if prefix == LATEST and not runs:
+            raise NoRuns
+        return the_one("run", prefix, runs)
 
-    async def runs(self, *, active: bool = False) -> Sequence[Totals]:
+    async def runs(self, *, active: bool = False) -> Sequence[RunRecord]:
         """Newest first."""
-        found = [await self._totals(run) for run in await self._store.runs(active=active)]
-        return [totals for totals in found if totals is not None]
+        found = [await self._run(run) for run in await self._store.runs(active=active)]
+        return [record for record in found if record is not None]
 
-    async def _totals(self, run: str) -> Totals | None:
-        row = (await self._store.rows(run, "run", ["totals"])).get("totals")
-        return None if row is None else decode_totals(row)
+    async def _run(self, run: str) -> RunRecord | None:
+        rows = await self._store.rows(run, "run", ["spec", "totals"])
+        if len(rows) < 2:
+            return None
+        return RunRecord(decode_spec(rows["spec"]), decode_totals(rows["totals"]))
+
+    async def run(self, run: str) -> RunRecord:
+        """:raises NotFound: when there is no such run."""
+        record = await self._run(run)
+        if record is None:
+            raise NotFound("run", run)
+        return record
 
     async def totals(self, run: str) -> Totals:
         """:raises NotFound: when there is no such run."""
-        totals = await self._totals(run)
-        if totals is None:
-            raise NotFound("run", run)
-        return totals
-
-    async def spec(self, run: str) -> RunSpec:
-        """:raises NotFound: when there is no such run."""
-        row = (await self._store.rows(run, "run", ["spec"])).get("spec")
-        if row is None:
-            raise NotFound("run", run)
-        return decode_spec(row)
+        return (await self.run(run)).totals
 
     async def tasks(self, run: str) -> Sequence[TaskRow]:
         """All tasks, in the order of their creation."""
         rows = await self._store.rows(run, "task")
         return sorted(map(decode_task, rows.values()), key=lambda task: (task.created_ms, task.id))
 
-    async def task(self, run: str, task: str) -> TaskRow:
-        """:raises NotFound: when there is no such task."""
-        row = (await self._store.rows(run, "task", [task])).get(task)
-        if row is None:
-            raise NotFound("task", task)
-        return decode_task(row)
+    async def task(self, run: str, prefix: str) -> TaskRow:
+        """The task whose id begins so.
+
+        :raises NotFound: when there is none.
+        :raises AmbiguousId: when there are several.
+        """
+        row = (await self._store.rows(run, "task", [prefix])).get(prefix)
+        if row is not None:
+            return decode_task(row)
+        tasks = {task.id: task for task in reversed(await self.tasks(run))}
+        return tasks[the_one("task", prefix, list(tasks))]
+
+    async def steps(self, run: str, task: TaskRow) -> Sequence[Step]:
+        """The task's journal."""
+        keys = step_row_keys(task.id, 0, task.steps)
+        return decode_steps(await self._store.rows(run, "step", keys) if keys else {})
+
+    async def choice(self, run: str, task: str) -> Choice | None:
+        """Why the task's direction was chosen; None where its agent explores nothing."""
+        row = (await self._store.rows(run, "choice", [task])).get(task)
+        return None if row is None else decode_choice(row)
 
     async def directions(self, run: str) -> Mapping[str, DirectionRow]:
         """All directions by id, in the order in which they were opened."""
         rows = [decode_direction(row) for row in (await self._store.rows(run, "direction")).values()]
         return {row.id: row for row in sorted(rows, key=lambda row: row.opened)}
 
-    async def artifact(self, run: str, artifact: str) -> Artifact:
-        """:raises NotFound: when there is no such artifact."""
-        data = (await self._store.artifacts(run, [artifact])).get(artifact)
-        if data is None:
-            raise NotFound("artifact", artifact)
-        return decode_artifact(data)
+    async def artifact(self, run: str, prefix: str, *, now_ms: int) -> Artifact:
+        """The artifact whose id begins so.
+
+        :raises NotFound: when there is none.
+        :raises AmbiguousId: when there are several.
+        """
+        data = (await self._store.artifacts(run, [prefix])).get(prefix)
+        if data is not None:
+            return decode_artifact(data)
+        found = {one.id: one async for one in self.artifacts(run, operator_query(), now_ms=now_ms)}
+        return found[the_one("artifact", prefix, list(found))]
 
     async def artifacts(self, run: str, query: QueryRequest, *, now_ms: int) -> AsyncGenerator[Artifact]:
         """Every artifact that matches, newest first, whatever the query's own limit."""
@@ -126,10 +197,17 @@ class Records:
             if cursor is None:
                 return
 
+    async def payload(self, run: str, artifact: Artifact) -> JsonValue:
+        """The content of an artifact, wherever it is kept."""
+        return artifact.payload if artifact.body is None else json.loads(await self.body(run, artifact))
+
     async def body(self, run: str, artifact: Artifact) -> bytes:
-        """The bytes of a body that is kept by digest."""
+        """The bytes of an artifact's content, of which `digest` is the SHA-256.
+
+        :raises NotFound: when the store has lost a body that it keeps by digest.
+        """
         if artifact.body is None:
-            return b""
+            return canonical_json(artifact.payload)
         parts: list[bytes] = []
         offset = 0
         while offset < artifact.body.size_bytes:
@@ -138,14 +216,41 @@ class Records:
             offset += len(data)
         return b"".join(parts)
 
-    async def follow(self, run: str, *, after: int = 0) -> AsyncGenerator[Logged]:
-        """Every event after a position, those to come included, up to the run's end."""
+    async def follow(
+        self, run: str, *, after: int = 0, away: Callable[[StoreUnavailable], None] = lambda _: None
+    ) -> AsyncGenerator[Logged]:
+        """Every event after a position, those to come included, up to the run's end.
+
+        A store that does not answer is asked again, and `away` is told once per outage.
+
+        :raises StoreUnavailable: when it stays away for OUTAGE_SECONDS.
+        """
+        since: float | None = None
         while True:
-            entries = await self._store.log(run, after=after)
+            try:
+                entries = await self._store.log(run, after=after)
+                ended = not entries and (await self.totals(run)).ended
+                head = await self._store.head(run)
+            except StoreUnavailable as error:
+                if since is None:
+                    since = anyio.current_time()
+                    away(error)
+                if anyio.current_time() - since > OUTAGE_SECONDS:
+                    raise
+                await anyio.sleep(POLL_SECONDS)
+                continue
+            since = None
             for entry in entries:
                 after = entry.position
                 yield Logged(entry.position, decode_event(entry.event))
-            if not entries:
-                if (await self.totals(run)).ended and await self._store.head(run) <= after:
-                    return
-                await anyio.sleep(POLL_SECONDS)
+            if entries:
+                continue
+            if ended and head <= after:
+                return
+            after = min(after, head)
+            await anyio.sleep(POLL_SECONDS)
+
+
+def states(tasks: Iterable[TaskRow]) -> dict[str, int]:
+    """How many tasks are in each state."""
+    return dict(Counter(task.status for task in tasks))

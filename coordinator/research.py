@@ -3,7 +3,6 @@
 The agents themselves live in `agents.research`; a coordinator knows them by name only.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +12,10 @@ from pydantic import JsonValue
 from blackboard.events import MICRO
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import DirectionRow, Totals
-from coordinator.records import OPERATOR, Records
+from coordinator.records import Records, operator_query
 from protocol.artifacts import Artifact
 from protocol.errors import InvalidSettings
-from protocol.messages import FollowUp, QueryRequest
+from protocol.messages import FollowUp
 
 AGENTS_MODULE = "agents.research"
 DEFAULT_TASKS = 32
@@ -60,12 +59,8 @@ def research_spec(
 
 async def report_of(records: Records, run: str, *, now_ms: int) -> tuple[Artifact, dict[str, Any]] | None:
     """The run's report artifact and its payload; None while there is none."""
-    query = QueryRequest.model_construct(agent=OPERATOR, type="report", limit=1)
-    async for artifact in records.artifacts(run, query, now_ms=now_ms):
-        payload = artifact.payload
-        if artifact.body is not None:
-            payload = json.loads(await records.body(run, artifact))
-        return artifact, cast("dict[str, Any]", payload)
+    async for artifact in records.artifacts(run, operator_query(type="report"), now_ms=now_ms):
+        return artifact, cast("dict[str, Any]", await records.payload(run, artifact))
     return None
 
 
@@ -79,11 +74,10 @@ def outcome(
 ) -> dict[str, Any]:
     """What `run --json` prints."""
     seconds = ((totals.ended_ms or totals.created_ms) - totals.created_ms) / 1000
-    keys = ("path", "page", "start_line", "end_line", "quote", "direction", "reward", "artifact")
+    keys = ("path", "start_line", "end_line", "quote", "direction", "reward", "artifact")
     return {
         "run": totals.run,
         "status": totals.status,
-        "reason": totals.reason,
         "question": question,
         "answer": report["answer"] if report else None,
         "findings": [{key: found.get(key) for key in keys} for found in report["findings"]] if report else [],
@@ -93,7 +87,6 @@ def outcome(
                 "parent": _topic(directions, row.parent),
                 "visits": row.visits,
                 "mean_reward": row.reward_sum_micro / MICRO / row.visits if row.visits else None,
-                "retired": row.retired,
             }
             for row in directions.values()
             if row.agent == "explore"

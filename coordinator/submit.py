@@ -5,6 +5,7 @@ from blackboard.encoding import encode_event, encode_rows
 from blackboard.evolve import begin
 from blackboard.spec import RunSpec
 from blackboard.store import Batch, BlackboardStore
+from coordinator.frontier.policies import POLICIES
 from protocol import subjects
 from protocol.errors import InvalidMessage, Overloaded
 from protocol.transport.contract import Transport
@@ -18,12 +19,10 @@ async def submit(
     """Creates a run; False when a run of that id exists already with the same spec.
 
     :raises Overloaded: when `max_active` runs are active.
-    :raises InvalidMessage: when the run exists with another spec, or a root names an unknown agent.
+    :raises InvalidMessage: when the run exists with another spec, or names what there is not.
     :raises StoreUnavailable: when it may or may not have been created: submit it again.
     """
-    for root in spec.roots:
-        if spec.agent(root.agent) is None:
-            raise InvalidMessage("roots", f"agent {root.agent!r} is not among the agents", "name one of them")
+    check(spec)
     known = (await store.rows(spec.run, "run", ["spec"])).get("spec")
     if known is not None:
         if RunSpec.model_validate_json(known) != spec:
@@ -37,3 +36,22 @@ async def submit(
     await store.append(batch, ttl_seconds=1)
     transport.emit(subjects.RUNS, b"")
     return True
+
+
+def check(spec: RunSpec) -> None:
+    """:raises InvalidMessage: for a specification that nobody could lead."""
+    names = [agent.name for agent in spec.agents]
+    for number, agent in enumerate(spec.agents):
+        if agent.name in names[:number]:
+            raise InvalidMessage(f"agents.{number}.name", f"{agent.name!r} is there twice", "name it once")
+        if agent.policy not in POLICIES:
+            raise InvalidMessage(
+                f"agents.{number}.policy",
+                f"there is no policy {agent.policy!r}",
+                f"use one of {', '.join(POLICIES)}",
+            )
+    for number, root in enumerate(spec.roots):
+        if root.agent not in names:
+            raise InvalidMessage(
+                f"roots.{number}.agent", f"{root.agent!r} is not among the agents", "name one of them"
+            )

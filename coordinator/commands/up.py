@@ -1,23 +1,24 @@
 """`coordinator up`: servers, a coordinator and workers on this machine, until told to stop."""
 
 import signal
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 
+from coordinator.commands.asking import MODEL_KEY
 from coordinator.commands.shared import prepare
 from coordinator.crew import crew
 from coordinator.embedded.servers import embedded_servers
 from coordinator.embedded.supervisor import ServerEvent, Timing
 from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
 from coordinator.output import emit_json, message
+from coordinator.research import AGENTS_MODULE
 from coordinator.serving import running_coordinator, until_signalled
 from coordinator.settings import Settings, load, wants_embedded
 from protocol.exits import Exit
-
-MODEL_KEY = "SWARMBOARD_MODEL_API_KEY"
-"""Variable by which workers learn the key; a run names the variable and never the key."""
+from protocol.settings import Loaded
 
 
 @click.command("up", cls=Verb)
@@ -58,16 +59,23 @@ async def _up(invocation: Invocation, workers: int, agents: tuple[str, ...], con
 
 @asynccontextmanager
 async def swarm_here(
-    invocation: Invocation, *, workers: int, agents: tuple[str, ...] = (), concurrency: int = 4
+    invocation: Invocation,
+    *,
+    workers: int,
+    agents: tuple[str, ...] = (),
+    concurrency: int = 4,
+    any_port: bool = False,
 ) -> AsyncGenerator[tuple[Settings, int]]:
     """Servers (embedded, unless others are named), a coordinator in this process, and workers as children.
 
-    Yields the settings that lead to the servers, and the coordinator's HTTP port.
+    Yields the settings that lead to the servers, and the coordinator's HTTP port: `any_port` takes a
+    free one unless the settings name one.
+
+    :raises OperatorError: when servers or workers do not start.
     """
     loaded = load(invocation.flags)
     settings = loaded.settings
-    offered = agents or ("agents.research",)
-    arguments = [part for name in offered for part in ("--agents", name)]
+    arguments = [part for name in agents or (AGENTS_MODULE,) for part in ("--agents", name)]
     arguments += ["--concurrency", str(concurrency)]
     async with AsyncExitStack() as stack:
         environ: dict[str, str] = {}
@@ -82,10 +90,29 @@ async def swarm_here(
             )
             settings = load(invocation.flags, connection=instance.connection).settings
             environ |= instance.worker_environment()
-        port = await stack.enter_async_context(running_coordinator(settings))
+        port = await stack.enter_async_context(
+            running_coordinator(settings, port=_port(loaded, any_port=any_port))
+        )
         logs = settings.data_folder / "workers"
         await stack.enter_async_context(crew(workers, arguments, folder=logs, environ=environ))
         yield settings, port
+
+
+def _port(loaded: Loaded[Settings], *, any_port: bool) -> int | None:
+    """That of the settings (None); any free one where nobody chose it, and it is taken or not needed."""
+    if loaded.given("http.port"):
+        return None
+    return 0 if any_port or not _free(loaded.settings.http.host, loaded.settings.http.port) else None
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def _report(event: ServerEvent) -> None:

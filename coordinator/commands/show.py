@@ -1,0 +1,137 @@
+"""`coordinator show`: all about one run."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blackboard.state import DirectionRow, TaskRow
+from coordinator.commands.shared import ago, counted, lasting, now_ms, plain, prepare, stored
+from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.output import emit_json
+from coordinator.progress import money
+from coordinator.records import LATEST, RunRecord, states
+
+
+@click.command("show", cls=Verb)
+@click.argument("run", default=LATEST)
+@pass_invocation
+def command(invocation: Invocation, run: str) -> None:
+    """Show a run: its state, what it spent, what it found.
+
+    RUN is an id, the beginning of one, or `latest`.
+    """
+    run_async(_show, invocation, run)
+
+
+async def _show(invocation: Invocation, prefix: str) -> None:
+    reports = prepare(invocation).settings.data_folder / "reports"
+    async with stored(invocation) as records:
+        run = await records.find(prefix)
+        record = await records.run(run)
+        tasks = await records.tasks(run)
+        directions = await records.directions(run)
+    report = reports / f"{run}.md"
+    shown = _as_json(record, tasks, directions, report if report.exists() else None)
+    if invocation.json:
+        emit_json(shown)
+        return
+    for name, text in _lines(record, shown):
+        click.echo(f"{name + ':':<12} {text}")
+
+
+def _as_json(
+    record: RunRecord,
+    tasks: Sequence[TaskRow],
+    directions: Mapping[str, DirectionRow],
+    report: Path | None,
+) -> dict[str, Any]:
+    totals = record.totals
+    by_agent: dict[str, list[TaskRow]] = defaultdict(list)
+    for task in tasks:
+        by_agent[task.agent].append(task)
+    return {
+        "run": totals.run,
+        "status": totals.status,
+        "reason": totals.reason,
+        "goal": record.spec.goal,
+        "created_ms": totals.created_ms,
+        "ended_ms": totals.ended_ms,
+        "seconds": ((totals.ended_ms or now_ms()) - totals.created_ms) / 1000,
+        "budget": _budget(record),
+        "usage": plain(totals.usage),
+        "tasks": states(tasks),
+        "agents": {agent: states(rows) for agent, rows in by_agent.items()},
+        "directions": {
+            "total": len(directions),
+            "open": sum(row.open for row in directions.values()),
+            "visited": sum(row.visits > 0 for row in directions.values()),
+        },
+        "artifacts": {"total": totals.artifacts, "types": totals.types},
+        "refused_results": totals.refused,
+        "leader": totals.leader or None,
+        "takeovers": totals.takeovers,
+        "lost_events": totals.lost_events,
+        "report": None if report is None else str(report),
+        "spec": plain(record.spec),
+    }
+
+
+def _budget(record: RunRecord) -> Mapping[str, Any]:
+    """What was spent of each limit; None is no limit."""
+    budget, usage = record.spec.budget, record.totals.usage
+    spent = {
+        "tasks": (record.totals.explored, budget.tasks),
+        "model_calls": (usage.model_calls, budget.model_calls),
+        "tokens": (usage.tokens_in + usage.tokens_out, budget.tokens),
+        "cost_microdollars": (usage.cost_microdollars, budget.cost_microdollars),
+    }
+    limits = {name: {"spent": used, "limit": limit} for name, (used, limit) in spent.items()}
+    return {**limits, "deadline_ms": record.spec.deadline_ms}
+
+
+def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    totals, usage = record.totals, record.totals.usage
+    yield "run", totals.run
+    yield "goal", " ".join(record.spec.goal.split())
+    yield "status", totals.status + (f": {totals.reason}" if totals.reason else "")
+    yield "began", f"{ago(totals.created_ms)} ago; {_took(totals.ended, shown['seconds'])}"
+    yield "budget", "; ".join(_limits(shown["budget"])) or "no limits"
+    yield "tasks", counted(shown["tasks"])
+    for agent, by_state in shown["agents"].items():
+        yield f"  {agent}", counted(by_state)
+    directions = shown["directions"]
+    yield (
+        "directions",
+        f"{directions['total']:,}, of which {directions['visited']:,} visited, {directions['open']:,} open",
+    )
+    yield "artifacts", f"{totals.artifacts:,}: {counted(totals.types)}"
+    yield (
+        "usage",
+        f"{usage.model_calls:,} model calls; {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out",
+    )
+    yield "cost", money(usage.cost_microdollars)
+    yield "leader", f"{totals.leader or 'none yet'}; {totals.takeovers} takeovers"
+    if totals.refused:
+        yield "refused", f"{totals.refused:,} late results"
+    if totals.lost_events:
+        yield "lost", f"{totals.lost_events:,} events that the store came back without"
+    if shown["report"]:
+        yield "report", shown["report"]
+    elif totals.types.get("report"):
+        yield "report", f"coordinator artifacts {totals.run} --type report"
+
+
+def _took(ended: bool, seconds: float) -> str:
+    return f"{'took' if ended else 'running for'} {lasting(seconds)}"
+
+
+def _limits(budget: Mapping[str, Any]) -> Iterator[str]:
+    for name, part in budget.items():
+        if isinstance(part, Mapping) and part["limit"] is not None:
+            yield f"{part['spent'] if part['spent'] is not None else 'unknown'} of {part['limit']:,} {name}"
+    if budget["deadline_ms"] is not None:
+        left = (budget["deadline_ms"] - now_ms()) / 1000
+        yield f"deadline in {lasting(left)}" if left > 0 else "the deadline has passed"

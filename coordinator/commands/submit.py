@@ -1,0 +1,135 @@
+"""`coordinator submit`: a run is handed in; whoever coordinates takes it up."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import click
+from pydantic import BaseModel, ValidationError
+
+from blackboard.spec import AgentSpec, Budget, RunSpec
+from blackboard.state import Totals
+from coordinator import connections
+from coordinator.commands.asking import Question, fresh_id, question_options, spec_of
+from coordinator.commands.shared import now_ms, prepare, show_progress
+from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.output import emit_json, message
+from coordinator.records import Records
+from coordinator.settings import Settings
+from coordinator.submit import submit
+from protocol.errors import InvalidMessage, InvalidSettings
+from protocol.exits import Exit
+from protocol.messages import FollowUp
+from protocol.strict_json import dotted, parse_object
+
+SPEC_BYTES = 4 * 1024 * 1024
+
+
+@click.command("submit", cls=Verb)
+@question_options
+@click.option("--spec", metavar="FILE", help="Any run as JSON, from a file or `-` for standard input.")
+@click.option("--wait", is_flag=True, help="Wait for the run's end; exit code 6 when it failed.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait no longer: exit 5.",
+)
+@pass_invocation
+def command(
+    invocation: Invocation,
+    spec: str | None,
+    wait: bool,
+    timeout: float | None,
+    **question: Any,  # noqa: ANN401 - as click gives them
+) -> Exit:
+    """Hand in a run and print its id: a QUESTION of the files in --corpus, or any run as a --spec.
+
+    The same --spec under the same id may be handed in again: the run exists once.
+    """
+    loaded = prepare(invocation)
+    asked = Question.taken_from(question)
+    if timeout is not None and not wait:
+        raise InvalidSettings("--timeout", "says how long to wait", "add --wait")
+    if spec is not None and asked.given:
+        raise InvalidSettings(
+            "--spec", "is a whole run", "leave out QUESTION, --corpus, --budget and --model"
+        )
+    run = read_spec(spec) if spec is not None else spec_of(loaded, asked)
+    return run_async(_submit, invocation, loaded.settings, run, timeout if wait else 0.0)
+
+
+async def _submit(invocation: Invocation, settings: Settings, spec: RunSpec, timeout: float | None) -> Exit:
+    """`timeout` 0 means not to wait, and None without end."""
+    async with connections.store(settings) as store:
+        async with connections.transport(settings, name="submit") as transport:
+            created = await submit(
+                store, transport, spec, now_ms=now_ms(), max_active=settings.admission.max_active_runs
+            )
+        if not created:
+            message(f"run {spec.run} was there already")
+        if not invocation.json:
+            click.echo(spec.run)
+        if timeout == 0:
+            if invocation.json:
+                emit_json({"run": spec.run, "created": created})
+            return Exit.OK
+        records = Records(store)
+        with anyio.move_on_after(timeout):
+            await show_progress(records, spec.run)
+        totals = await records.totals(spec.run)
+    if invocation.json:
+        emit_json({"run": spec.run, "created": created, "status": totals.status, "reason": totals.reason})
+    return _verdict(totals)
+
+
+def _verdict(totals: Totals) -> Exit:
+    if not totals.ended:
+        message(f"not ended in time; the run goes on: coordinator watch {totals.run}")
+        return Exit.TIMED_OUT
+    message(f"{totals.status}: {totals.reason}")
+    return Exit.OK if totals.status == "done" else Exit.RUN_FAILED
+
+
+def read_spec(source: str) -> RunSpec:
+    """A run's specification; its id is made where it has none.
+
+    :raises InvalidSettings: when the file cannot be read.
+    :raises InvalidMessage: naming the field that is wrong.
+    """
+    try:
+        data = sys.stdin.buffer.read(SPEC_BYTES + 1) if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise InvalidSettings(
+            "--spec", f"{source} cannot be read: {error.strerror}", "name a JSON file"
+        ) from error
+    if len(data) > SPEC_BYTES:
+        raise InvalidSettings("--spec", f"is over {SPEC_BYTES:,} bytes", "name files instead of holding them")
+    fields = {"run": fresh_id(now_ms()), **parse_object(data)}
+    try:
+        spec = RunSpec.model_validate(fields)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        more = f" (and {len(others)} more)" if others else ""
+        raise InvalidMessage(
+            dotted(first["loc"]), f"{first['msg']}{more}", "correct the run's spec"
+        ) from None
+    if unknown := ", ".join(_unknown(fields)):
+        message(f"warning: fields that this build does not know are ignored: {unknown}")
+    return spec
+
+
+def _unknown(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Fields that a valid specification does not have, as dotted paths."""
+    yield from _not_in(RunSpec, fields, "")
+    yield from _not_in(Budget, fields.get("budget", {}), "budget.")
+    parts: tuple[tuple[str, type[BaseModel]], ...] = (("agents", AgentSpec), ("roots", FollowUp))
+    for name, model in parts:
+        for number, part in enumerate(cast("list[dict[str, Any]]", fields[name])):
+            yield from _not_in(model, part, f"{name}.{number}.")
+
+
+def _not_in(model: type[BaseModel], fields: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    return (prefix + name for name in fields if name not in model.model_fields)

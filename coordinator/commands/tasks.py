@@ -1,0 +1,120 @@
+"""`coordinator tasks`: a run's tasks, and how they ended."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
+
+import click
+
+from blackboard.events import MICRO
+from blackboard.state import DirectionRow, TaskRow, TaskStatus
+from coordinator.commands.shared import ago, lasting, plain, stored
+from coordinator.commands.wording import choice_lines
+from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.output import emit_json, emit_table, message
+from coordinator.progress import money
+from coordinator.records import LATEST
+from protocol.messages import Step
+
+TOPIC_WIDTH = 50
+
+
+@click.command("tasks", cls=Verb)
+@click.argument("run", default=LATEST)
+@click.argument("task", required=False)
+@click.option("--status", type=click.Choice(get_args(TaskStatus)), help="Only tasks in this state.")
+@click.option("--agent", metavar="AGENT", help="Only those of this agent.")
+@pass_invocation
+def command(
+    invocation: Invocation, run: str, task: str | None, status: str | None, agent: str | None
+) -> None:
+    """List a RUN's tasks, oldest first, or show one TASK with its attempts, journal and failure.
+
+    Dead letters are the tasks with --status dead.
+    """
+    if task is not None:
+        run_async(_show, invocation, run, task)
+    else:
+        run_async(_list, invocation, run, status, agent)
+
+
+async def _list(invocation: Invocation, prefix: str, status: str | None, agent: str | None) -> None:
+    async with stored(invocation) as records:
+        run = await records.find(prefix)
+        tasks = await records.tasks(run)
+        directions = await records.directions(run)
+    shown = [task for task in tasks if status in {None, task.status} and agent in {None, task.agent}]
+    if invocation.json:
+        emit_json([{**plain(task), "topic": _topic(directions, task)} for task in shown])
+    elif shown:
+        emit_table(
+            ("task", "agent", "status", "attempt", "reward", "worker", "topic"),
+            [_row(task, _topic(directions, task)) for task in shown],
+        )
+    elif tasks:
+        message(f"none of the {len(tasks):,} tasks of run {run} is like that")
+    else:
+        message(f"run {run} has no tasks yet; is there a worker? coordinator workers")
+
+
+def _topic(directions: Mapping[str, DirectionRow], task: TaskRow) -> str:
+    row = directions.get(task.direction)
+    return row.topic if row else ""
+
+
+def _row(task: TaskRow, topic: str) -> Sequence[object]:
+    reward = f"{task.reward_micro / MICRO:.2f}" if task.status == "done" else None
+    line = " ".join(topic.split())
+    shown = line if len(line) <= TOPIC_WIDTH else line[: TOPIC_WIDTH - 1] + "…"
+    return task.id, task.agent, task.status, task.attempt, reward, task.worker, shown
+
+
+async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
+    async with stored(invocation) as records:
+        run = await records.find(prefix)
+        task = await records.task(run, identity)
+        directions = await records.directions(run)
+        choice = await records.choice(run, task.id)
+        steps = await records.steps(run, task)
+    topic = _topic(directions, task)
+    if invocation.json:
+        journal = [plain(step) for step in steps]
+        emit_json({**plain(task), "topic": topic, "choice": choice and plain(choice), "journal": journal})
+        return
+    for name, text in _lines(task, topic):
+        click.echo(f"{name + ':':<12} {text}")
+    for line in (*_journal(steps), *choice_lines(choice, directions), *_failure(task)):
+        click.echo(line)
+
+
+def _lines(task: TaskRow, topic: str) -> Iterator[tuple[str, str]]:
+    yield "task", task.id
+    yield "agent", task.agent
+    yield "topic", " ".join(topic.split())
+    yield "direction", f"{task.direction}, visit {task.visit}"
+    yield "status", task.status + (f": {task.reason}" if task.reason else "")
+    yield "attempts", f"{task.attempt}, of which {task.tries} count towards the limit"
+    if task.worker:
+        yield "worker", task.worker
+    yield "created", f"{ago(task.created_ms)} ago"
+    if task.settled_ms:
+        began = task.claimed_ms or task.dispatched_ms or task.created_ms
+        yield "took", lasting((task.settled_ms - began) / 1000)
+    if task.status == "done":
+        yield "result", f"reward {task.reward_micro / MICRO:.2f}, {task.artifacts} artifacts"
+    usage = task.usage
+    tokens = usage.tokens_in + usage.tokens_out
+    yield "usage", f"{usage.model_calls} model calls, {tokens:,} tokens, {money(usage.cost_microdollars)}"
+
+
+def _journal(steps: Sequence[Step]) -> Iterator[str]:
+    if steps:
+        yield f"\njournal: {len(steps)} steps"
+    for number, step in enumerate(steps):
+        yield f"{number:>6} {step.kind:<7} {step.path}"
+
+
+def _failure(task: TaskRow) -> Iterator[str]:
+    if task.failure is not None:
+        yield f"\nfailure ({task.failure.kind}): {task.failure.message}"
+        if task.failure.traceback:
+            yield task.failure.traceback.rstrip()

@@ -1,0 +1,28 @@
+"""A choice of the frontier in words: for `tasks` and `frontier`."""
+
+from collections.abc import Iterator, Mapping
+
+from blackboard.events import Choice, Term
+from blackboard.state import DirectionRow
+
+
+def choice_lines(choice: Choice | None, directions: Mapping[str, DirectionRow]) -> Iterator[str]:
+    """Why a direction was chosen over the others; nothing for a task that needed no choice."""
+    if choice is None:
+        return
+    yield (
+        f"\nchosen by {choice.policy} among {choice.open_directions:,} open directions, "
+        f"after {choice.started:,} visits:"
+    )
+    yield f"  chosen     {_term(choice.chosen, directions)}"
+    for rank, term in enumerate(choice.runners_up, start=2):
+        yield f"  rank {rank:<5} {_term(term, directions)}"
+
+
+def _term(term: Term, directions: Mapping[str, DirectionRow]) -> str:
+    row = directions.get(term.direction)
+    index = "unvisited" if term.index == float("inf") else f"index {term.index:.3f}"
+    return (
+        f"{index} (mean {term.mean:.3f}, bonus {term.bonus:.3f}, {term.visits} visits, "
+        f"{term.in_flight} in flight): {' '.join(row.topic.split()) if row else term.direction}"
+    )
