@@ -83,8 +83,7 @@ def recent_drop(row: DirectionRow) -> Restart | None:
     """The recent rewards, if they lie significantly below the earlier ones for some dispersion.
 
     A one-sided generalised-likelihood-ratio test over the boundaries of the histogram of yields,
-    with the threshold ln(n^1.5 / chance) (Besson, Kaufmann, Maillard and Seznec, 2022). What they
-    say counts twice more than they are, in place of a prior that no longer holds.
+    with the threshold ln(n^1.5 / chance) (Besson, Kaufmann, Maillard and Seznec, 2022).
     """
     if row.visits < 2:
         return None
@@ -98,9 +97,14 @@ def recent_drop(row: DirectionRow) -> Restart | None:
             continue
         ratio = _likelihood_ratio(before, sum_before, after, sum_after, best)
         if ratio > best:
-            weight = after + PRIOR_WEIGHT
-            best, found = ratio, Restart(ratio / threshold, weight, sum_after * weight // after)
+            best, found = ratio, _restart(ratio / threshold, after, sum_after)
     return found
+
+
+def _restart(critical: float, visits: int, recent_micro: int) -> Restart:
+    """The recent mean takes the place of the prior too, which no longer holds."""
+    weight = visits + PRIOR_WEIGHT
+    return Restart(critical, visits, recent_micro, weight, recent_micro * weight // visits)
 
 
 def _likelihood_ratio(before: int, sum_before: int, after: int, sum_after: int, least: float) -> float:

@@ -4,11 +4,12 @@ A frontier holds the open directions of one agent in one run. It is an index ove
 from `DirectionRow`s at take-over and then follows the events, so it never has to be persisted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from blackboard.events import Choice
+from blackboard.events import Choice, Term
 from blackboard.state import DirectionRow
+from coordinator.frontier.pooled import Pooled
 
 
 class Frontier(Protocol):
@@ -16,6 +17,11 @@ class Frontier(Protocol):
     when a method is called: `changed(row)` means that its visits, rewards, in-flight count or
     retirement are not what they were.
     """
+
+    @property
+    def pooled(self) -> Pooled:
+        """What all directions say together, for the rule that retires them."""
+        ...
 
     def opened(self, row: DirectionRow) -> None: ...
 
@@ -29,5 +35,10 @@ class Frontier(Protocol):
         """
         ...
 
+    def ranking(self, places: int, decision: int = 0, seed: int = 0) -> Sequence[Term]:
+        """The first of those that a choice would weigh, the chosen one first."""
+        ...
+
 
 FrontierFactory = Callable[[Iterable[DirectionRow]], Frontier]
+"""Builds a frontier over all directions of an agent, retired ones included: they still inform it."""

@@ -104,21 +104,25 @@ class IndexFrontier:
             del self._arms[row.id]
 
     def choose(self, decision: int, seed: int) -> Choice | None:
-        del decision, seed
-        best = self.best(RUNNERS_UP + 1)
-        if not best:
+        terms = self.ranking(RUNNERS_UP + 1, decision, seed)
+        if not terms:
             return None
-        terms = tuple(map(_term, best))
+        pooled = self.pooled
+        # Constructed without validation: every value is of ours, and this is the hot path.
         return Choice.model_construct(
             policy=self.policy.name,
             chosen=terms[0],
             runners_up=terms[1:],
             open_directions=self._open,
-            started=self.pooled.started,
-            dispersion=self.pooled.dispersion,
-            decay=self.pooled.decay,
-            trust=self.pooled.trust,
+            started=pooled.started,
+            dispersion=pooled.dispersion,
+            decay=pooled.decay,
+            trust=pooled.trust,
         )
+
+    def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
+        del decision, seed
+        return tuple(map(_term, self.best(places)))
 
     def arms(self) -> Iterable[Arm]:
         """The open directions, and those that closed with visits in flight."""

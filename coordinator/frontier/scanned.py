@@ -50,20 +50,28 @@ class ScanFrontier:
             self._open.pop(row.id, None)
 
     def choose(self, decision: int, seed: int) -> Choice | None:
-        if not self._open:
-            return None
+        return choice_of(
+            self.policy.name, self.ranking(RUNNERS_UP + 1, decision, seed), len(self._open), self.pooled
+        )
+
+    def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
         rows = self._open.values()
         score = self.policy.scores(rows, self.pooled, draws(seed, decision))
         ranked = [(score(row), mean_of(row), -row.visits - row.in_flight, -row.opened) for row in rows]
-        best = heapq.nlargest(RUNNERS_UP + 1, zip(ranked, rows, strict=True), key=lambda pair: pair[0])
-        terms = tuple(term(row, rank[0]) for rank, row in best)
-        return Choice(
-            policy=self.policy.name,
-            chosen=terms[0],
-            runners_up=terms[1:],
-            open_directions=len(self._open),
-            started=self.pooled.started,
-        )
+        best = heapq.nlargest(places, zip(ranked, rows, strict=True), key=lambda pair: pair[0])
+        return tuple(term(row, rank[0]) for rank, row in best)
+
+
+def choice_of(policy: str, terms: tuple[Term, ...], open_directions: int, pooled: Pooled) -> Choice | None:
+    if not terms:
+        return None
+    return Choice(
+        policy=policy,
+        chosen=terms[0],
+        runners_up=terms[1:],
+        open_directions=open_directions,
+        started=pooled.started,
+    )
 
 
 def draws(seed: int, decision: int) -> Random:

@@ -22,7 +22,10 @@ class Restart(NamedTuple):
     """What matters instead of all visits while the pooled dispersion is below `critical`."""
 
     critical: float
+    visits: int
+    recent_micro: int
     weight: int
+    """Visits that count, a prior's included, and in `sum_micro` their rewards."""
     sum_micro: int
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from blackboard.events import MICRO, Choice
+from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import RUNNERS_UP
+from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
 from coordinator.frontier.priors import ROOT_PRIOR_MICRO
-from coordinator.frontier.scanned import term
+from coordinator.frontier.scanned import choice_of, term
 
 
 class Standing(NamedTuple):
@@ -37,6 +38,7 @@ class Node:
     children: list["Node"] = field(default_factory=list["Node"])
     own: Standing = NONE
     total: Standing = NONE
+    counted: Contribution = NOTHING
 
     @property
     def prior_micro(self) -> int:
@@ -60,12 +62,14 @@ class TreeFrontier:
 
     def __init__(self, policy: TreePolicy, rows: Iterable[DirectionRow] = ()) -> None:
         self.policy = policy
+        self.pooled = Pooled()
         self._root = Node(None, None)
         self._nodes: dict[str, Node] = {}
         for row in sorted(rows, key=lambda row: row.opened):
             self.opened(row)
 
     def opened(self, row: DirectionRow) -> None:
+        self.pooled.opened += 1
         parent = self._nodes.get(row.parent or "", self._root)
         self._nodes[row.id] = node = Node(row, parent)
         parent.children.append(node)
@@ -73,6 +77,9 @@ class TreeFrontier:
 
     def changed(self, row: DirectionRow) -> None:
         node = self._nodes[row.id]
+        counted = contribution(row)
+        self.pooled.replace(node.counted, counted)
+        node.counted = counted
         old, new = node.own, Standing(int(row.open), row.visits, row.in_flight, row.reward_sum_micro)
         node.own = new
         above: Node | None = node
@@ -82,22 +89,20 @@ class TreeFrontier:
             above = above.parent
 
     def choose(self, decision: int, seed: int) -> Choice | None:
+        terms = self.ranking(RUNNERS_UP + 1, decision, seed)
+        return choice_of(self.policy.name, terms, self._root.total.open, self.pooled)
+
+    def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
+        """The options of the last step down: the chosen direction, and its children as subtrees."""
         del decision, seed
         if not self._root.total.open:
-            return None
+            return ()
         node, options = self._root, self._options(self._root)
         while options[0][1] is not node:
             node = options[0][1]
             options = self._options(node)
-        rows = [(score, option.row) for score, option in options[: RUNNERS_UP + 1]]
-        terms = tuple(term(row, score) for score, row in rows if row is not None)
-        return Choice(
-            policy=self.policy.name,
-            chosen=terms[0],
-            runners_up=terms[1:],
-            open_directions=self._root.total.open,
-            started=self._root.total.visits + self._root.total.in_flight,
-        )
+        rows = [(score, option.row) for score, option in options[:places]]
+        return tuple(term(row, score) for score, row in rows if row is not None)
 
     def _options(self, node: Node) -> list[tuple[float, Node]]:
         """Best first; the node itself stands for visiting its own direction."""
