@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from agents.cli import command as worker_command
+from agents.registry import load_agents
 from agents.settings import WorkerSettings
 from coordinator.cli import VERBS
 from coordinator.embedded.programs import find_redis_server
@@ -58,6 +59,13 @@ def test_replicas_are_two_coordinators_and_any_number_of_workers() -> None:
     assert SERVICES["worker"]["deploy"]["replicas"] == "${WORKERS:-4}"
     assert "ports" not in SERVICES["worker"], "a published port would stop `--scale worker=N`"
     assert not any("container_name" in service for service in SERVICES.values())
+
+
+def test_workers_offer_agents_that_exist() -> None:
+    default = re.fullmatch(r"\$\{AGENTS:-(.+)\}", environment("worker")["SWARMBOARD_WORKER_AGENTS"])
+    assert default is not None
+    assert load_agents([default[1]])
+    assert f"AGENTS={default[1]}\n" in (COMPOSE / ".env.example").read_text()
 
 
 def test_a_drained_worker_has_the_time_that_its_settings_promise() -> None:

@@ -20,7 +20,7 @@ from coordinator import connections
 from coordinator.settings import Settings, load
 from coordinator.submit import submit
 from protocol.messages import FollowUp
-from tests.compose.prometheus import Prometheus, alert_rules, panel_queries
+from tests.compose.prometheus import Prometheus, alert_rules, panel_queries, program
 from tests.compose.support import ROOT, SERVICES, ComposeNats, ComposeRedis
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
@@ -59,13 +59,19 @@ class Swarm:
             "SWARMBOARD_HTTP_PORT": str(port),
             "SWARMBOARD_WORKER_METRICS_HOST": "127.0.0.1",
             "SWARMBOARD_WORKER_METRICS_PORT": str(port),
+            "SWARMBOARD_WORKER_AGENTS": "tests.compose.sample_agents",
             "SWARMBOARD_MODEL_NAME": "",
             "SWARMBOARD_MODEL_API_KEY": "",
         }
         kept = {key: here.get(key, value) for key, value in given.items()}
-        own = {"SWARMBOARD_WORKER_AGENTS": "tests.compose.sample_agents"} if service == "worker" else {}
-        own |= {"SWARMBOARD_LIVENESS_HEARTBEAT_SECONDS": "1", "SWARMBOARD_LIVENESS_SILENCE_SECONDS": "4"}
-        return {**kept, **own, "HOME": str(self.folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        pulse = {"SWARMBOARD_LIVENESS_HEARTBEAT_SECONDS": "1", "SWARMBOARD_LIVENESS_SILENCE_SECONDS": "4"}
+        return {
+            **kept,
+            **pulse,
+            "HOME": str(self.folder),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+        }
 
 
 def start(swarm: Swarm, service: str, port: int) -> subprocess.Popen[bytes]:
@@ -148,6 +154,7 @@ def alert_states(prometheus: Prometheus) -> dict[str, str]:
 
 
 async def test_dashboard_and_alerts_tell_what_a_real_swarm_does(tmp_path: Path) -> None:
+    program("prometheus")
     async with living_swarm(tmp_path) as swarm:
         targets = {
             "coordinator": [f"127.0.0.1:{port}" for port in swarm.coordinators],
