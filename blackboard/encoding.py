@@ -40,7 +40,8 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {
 
 
 def encode_event(event: Event) -> bytes:
-    return f'["{event.kind}",{event.model_dump_json(exclude_defaults=True)}]'.encode()
+    data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True)
+    return b'["%b",%b]' % (event.kind.encode(), data)
 
 
 def decode_event(data: bytes, written_as: int = FORMAT) -> Event:
@@ -57,7 +58,7 @@ def upcast(kind: str, fields: dict[str, Any], written_as: int) -> dict[str, Any]
 
 
 def encode_row(row: Row) -> bytes:
-    return _ADAPTERS[type(row)].dump_json(row, exclude_defaults=True)
+    return _ADAPTERS[type(row)].serializer.to_json(row, exclude_defaults=True)
 
 
 def encode_rows(changes: Mapping[tuple[RowKind, str], Row]) -> list[RowWrite]:

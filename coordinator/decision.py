@@ -110,9 +110,10 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Put the dispatch of a task on the bus."""
+    """Put the dispatch of a task under this token on the bus."""
 
-    lease: Lease
+    task: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

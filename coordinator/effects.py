@@ -58,7 +58,7 @@ class Release:
         for effect in effects:
             match effect:
                 case Publish():
-                    self._outbox.publish(self._run.state, effect.lease)
+                    self._outbox.publish(self._run.state, effect.task, effect.token)
                 case AnswerClaim():
                     self._answer_claim(effect)
                 case Acknowledge():

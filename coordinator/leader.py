@@ -79,6 +79,7 @@ class Leader:
         self._id = run
         self._token = token
         self._events: list[Event] = []
+        self._appending: list[Event] = []
         self._effects: list[Effect] = []
         self._wake = anyio.Event()
         self._since = anyio.current_time()
@@ -321,7 +322,8 @@ class Leader:
 
     def _take(self) -> tuple[list[Event], list[Effect], Batch]:
         """The next group, encoded now: the rows go on changing."""
-        events, self._events = self._events, []
+        events = self._appending = self._events
+        self._events = []
         effects, self._effects = self._effects, []
         changes, posted = self._run.state.take_changes()
         batch = Batch(
@@ -346,6 +348,7 @@ class Leader:
 
     def _committed(self, events: list[Event], effects: list[Effect], seconds: float) -> None:
         observers = self._office.observers
+        self._appending = []
         if events:
             observers.notify(Appended(self._id, len(events), seconds))
             for event in events:
@@ -406,16 +409,18 @@ class Leader:
     async def _republish(self) -> None:
         state = self._run.state
         empty = await self._outbox.empty_queues(state)
-        leases = self._outbox.overdue(state, empty_queues=empty)
-        committed = [lease for lease in leases if not self._is_pending(lease.task)]
-        for lease in committed:
-            self._outbox.publish(state, lease)
-        if committed:
-            self._office.observers.notify(Republished(self._id, len(committed)))
-
-    def _is_pending(self, task: str) -> bool:
-        """Whether the newest dispatch of a task waits for its append."""
-        return any(isinstance(event, ev.TaskDispatched) and event.task == task for event in self._events)
+        undecided = {
+            event.token for event in (*self._appending, *self._events) if isinstance(event, ev.TaskDispatched)
+        }
+        overdue = [
+            (task, token)
+            for task, token in self._outbox.overdue(state, empty_queues=empty)
+            if token not in undecided
+        ]
+        for task, token in overdue:
+            self._outbox.publish(state, task, token)
+        if overdue:
+            self._office.observers.notify(Republished(self._id, len(overdue)))
 
     def _report(self) -> None:
         state, observers = self._run.state, self._office.observers

@@ -14,7 +14,7 @@ from coordinator.office import Office
 from coordinator.topology import task_consumer
 from protocol import subjects
 from protocol.errors import TransportUnavailable
-from protocol.messages import Lease, SwarmTask
+from protocol.messages import SwarmTask
 
 OVERDUE_SECONDS = 35.0
 """A dispatch that nobody claimed for so long is published again: longer than the bus's own AckWait."""
@@ -38,14 +38,14 @@ class Outbox:
         self._prefix = leader_token[:8]
         self._entries: dict[str, _Entry] = {}
 
-    def publish(self, state: RunState, lease: Lease) -> None:
+    def publish(self, state: RunState, identity: str, token: str) -> None:
         """Sends one dispatch, if it is still the newest of its task; confirmation comes later."""
-        task = state.tasks[lease.task]
-        if task.status != "dispatched" or task.token != lease.token:
+        task = state.tasks[identity]
+        if task.status != "dispatched" or task.token != token:
             return
         entry = self._entries.get(task.id)
-        if entry is None or entry.token != lease.token:
-            entry = self._entries[task.id] = _Entry(lease.token, 0.0)
+        if entry is None or entry.token != token:
+            entry = self._entries[task.id] = _Entry(token, 0.0)
         entry.sent = anyio.current_time()
         entry.confirmed = False
         entry.publications += 1
@@ -74,22 +74,22 @@ class Outbox:
         entry = self._entries.pop(task, None)
         return anyio.current_time() - entry.sent if entry is not None and entry.sent else None
 
-    def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[Lease]:
-        """Dispatches to publish again: never confirmed, long unclaimed, or gone from an empty queue."""
+    def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[tuple[str, str]]:
+        """Dispatches (task and token) to publish again: never confirmed, long unclaimed, or gone from an empty queue."""
         now = anyio.current_time()
         empty = frozenset(empty_queues)
-        leases: list[Lease] = []
+        overdue: list[tuple[str, str]] = []
         for identity in state.dispatched:
             task = state.tasks[identity]
             entry = self._entries.get(identity)
             if entry is None or entry.token != task.token:
-                leases.append(Lease(task=identity, token=task.token))
+                overdue.append((identity, task.token))
                 continue
             age = now - entry.sent
             limit = EMPTY_QUEUE_SECONDS if not entry.confirmed or task.agent in empty else OVERDUE_SECONDS
             if age >= limit:
-                leases.append(Lease(task=identity, token=task.token))
-        return leases
+                overdue.append((identity, task.token))
+        return overdue
 
     async def empty_queues(self, state: RunState) -> list[str]:
         """Agents whose queue on the bus holds nothing although dispatches of this run should be there."""

@@ -41,7 +41,20 @@ class Usage(Record):
     cost_microdollars: Count | None = 0
     busy_ms: Count = 0
 
+    @property
+    def is_nothing(self) -> bool:
+        return not (
+            self.model_calls
+            or self.tool_calls
+            or self.tokens_in
+            or self.tokens_out
+            or self.cost_microdollars != 0
+            or self.busy_ms
+        )
+
     def plus(self, other: "Usage") -> "Usage":
+        if other.is_nothing:
+            return self
         cost = None
         if self.cost_microdollars is not None and other.cost_microdollars is not None:
             cost = self.cost_microdollars + other.cost_microdollars

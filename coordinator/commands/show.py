@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from blackboard.state import DirectionRow, TaskRow
+from blackboard.state import DirectionRow, TaskRow, Totals
 from coordinator.commands.shared import ago, counted, lasting, now_ms, plain, prepare, stored
 from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
 from coordinator.output import emit_json
@@ -72,7 +72,7 @@ def _as_json(
         "artifacts": {"total": totals.artifacts, "types": totals.types},
         "refused_results": totals.refused,
         "leader": totals.leader or None,
-        "takeovers": totals.takeovers,
+        "takeovers": _takeovers(totals),
         "lost_events": totals.lost_events,
         "report": None if report is None else str(report),
         "spec": plain(record.spec),
@@ -113,7 +113,7 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
         f"{usage.model_calls:,} model calls; {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out",
     )
     yield "cost", money(usage.cost_microdollars)
-    yield "leader", f"{totals.leader or 'none yet'}; {totals.takeovers} takeovers"
+    yield "leader", f"{totals.leader or 'none yet'}; {_takeovers(totals)} takeovers"
     if totals.refused:
         yield "refused", f"{totals.refused:,} late results"
     if totals.lost_events:
@@ -122,6 +122,11 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield "report", shown["report"]
     elif totals.types.get("report"):
         yield "report", f"coordinator artifacts {totals.run} --type report"
+
+
+def _takeovers(totals: Totals) -> int:
+    """The first to lead takes nothing over."""
+    return max(0, totals.takeovers - 1)
 
 
 def _took(ended: bool, seconds: float) -> str:

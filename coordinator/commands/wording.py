@@ -21,8 +21,10 @@ def choice_lines(choice: Choice | None, directions: Mapping[str, DirectionRow]) 
 
 def _term(term: Term, directions: Mapping[str, DirectionRow]) -> str:
     row = directions.get(term.direction)
-    index = "unvisited" if term.index == float("inf") else f"index {term.index:.3f}"
+    topic = " ".join(row.topic.split()) if row else term.direction
+    if not term.visits and not term.in_flight:
+        return f"never visited (expected {term.mean:.3f}): {topic}"
     return (
-        f"{index} (mean {term.mean:.3f}, bonus {term.bonus:.3f}, {term.visits} visits, "
-        f"{term.in_flight} in flight): {' '.join(row.topic.split()) if row else term.direction}"
+        f"index {term.index:.3f} (mean {term.mean:.3f}, bonus {term.bonus:.3f}, {term.visits} visits, "
+        f"{term.in_flight} in flight): {topic}"
     )

@@ -7,7 +7,6 @@ from blackboard.state import RunState
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
 from coordinator.run import Run
 from protocol.ids import task_id
-from protocol.messages import Lease
 
 
 def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
@@ -117,4 +116,4 @@ def _new_visits(state: RunState, agent: str) -> int:
 
 def _dispatch(decision: Decision, event: ev.TaskDispatched) -> None:
     decision.events.append(event)
-    decision.effects.append(Publish(Lease(task=event.task, token=event.token)))
+    decision.effects.append(Publish(event.task, event.token))

@@ -74,8 +74,10 @@ def _promising(choice: Choice) -> str:
             return f"{text}; others earned more so far, but none could turn out as good."
         return f"{text}, and no other direction is as promising."
     if chosen.bonus < -0.005:
-        return f"{_allowing_for(choice)}, its next visit is expected to earn {chosen.index:.2f}; no other promises more."
-    return f"Its next visit is expected to earn {chosen.index:.2f}; no other promises more."
+        expected = f"{_allowing_for(choice)}, its next visit is expected to earn"
+    else:
+        expected = "Its next visit is expected to earn"
+    return f"{expected} {chosen.index:.2f}; no other promises more."
 
 
 def _allowing_for(choice: Choice) -> str:
