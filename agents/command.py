@@ -27,7 +27,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
+from anyio.abc import Process
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
@@ -55,6 +55,7 @@ class CommandDiscovery(Record):
 class _Output:
     stdout: bytes = b""
     stderr: bytes = b""
+    too_much: bool = False
 
 
 def command_agent(
@@ -85,6 +86,8 @@ def command_agent(
             raise AgentFailure("transient", f"{name}: not done in {timeout}") from error
         except OSError as error:
             raise AgentFailure("bug", f"{name}: {command[0]} cannot be started: {error.strerror}") from error
+        if output.too_much:
+            raise AgentFailure("bug", f"{name}: printed more than {OUTPUT_LIMIT_BYTES:,} bytes")
         if code != 0:
             ending = output.stderr.decode(errors="replace").strip()
             raise AgentFailure(_KINDS.get(code, "bug"), f"{name}: exit code {code}: {ending}"[:4_000])
@@ -126,8 +129,7 @@ async def _run(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_feed, process, stdin, name="command-stdin")
             tasks.start_soon(_drain_stderr, process, output, name="command-stderr")
-            if process.stdout is not None:
-                output.stdout = await _limited(process.stdout)
+            tasks.start_soon(_take_stdout, process, output, name="command-stdout")
         return await process.wait()
     finally:
         _kill_group(process)
@@ -144,15 +146,20 @@ async def _feed(process: Process, stdin: bytes) -> None:
             await process.stdin.aclose()
 
 
-async def _limited(stream: ByteReceiveStream) -> bytes:
+async def _take_stdout(process: Process, output: _Output) -> None:
+    """Kills the command when it prints more than the limit."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in stream:
+    if process.stdout is None:
+        return
+    async for chunk in process.stdout:
         size += len(chunk)
         if size > OUTPUT_LIMIT_BYTES:
-            raise AgentFailure("bug", f"the command printed more than {OUTPUT_LIMIT_BYTES:,} bytes")
+            output.too_much = True
+            _kill_group(process)
+            return
         chunks.append(chunk)
-    return b"".join(chunks)
+    output.stdout = b"".join(chunks)
 
 
 async def _drain_stderr(process: Process, output: _Output) -> None:

@@ -1,5 +1,6 @@
 """What the research agents post. Lines count from 1; in a PDF within their `page`, which is 0 elsewhere."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -63,12 +64,18 @@ class Span(Record):
     @property
     def citation(self) -> str:
         """`path:start-end`, or `path:page N lines start-end`."""
+        return self.citation_in(())
+
+    def citation_in(self, labels: Sequence[str]) -> str:
+        """The citation after its root's label, if it has one: paths of several roots may agree."""
+        label = labels[self.root] if self.root < len(labels) else ""
+        path = f"{label}/{self.path}" if label else self.path
         lines = f"{self.start_line}-{self.end_line}"
         if self.start_line == self.end_line:
             lines = str(self.start_line)
         if self.page:
-            return f"{self.path}:page {self.page} lines {lines}"
-        return f"{self.path}:{lines}"
+            return f"{path}:page {self.page} lines {lines}"
+        return f"{path}:{lines}"
 
     def overlap(self, other: "Span") -> float:
         """The share of the shorter span's lines that both hold: 0 for other places, 1 for containment."""

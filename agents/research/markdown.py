@@ -26,6 +26,8 @@ class Material:
     merged: int
     dropped: int
     plan: Plan | None
+    labels: Sequence[str] = ()
+    """Names of the corpus roots, when there are several."""
 
 
 def render(material: Material) -> str:
@@ -34,9 +36,10 @@ def render(material: Material) -> str:
     return "\n".join(line for part in parts for line in part(material)) + "\n"
 
 
-def line_of(statement: Statement) -> str:
+def line_of(statement: Statement, labels: Sequence[str]) -> str:
     """A statement with its citations."""
-    return f"{plain(statement.text)} {' '.join(f'[{span.citation}]' for span in statement.citations)}"
+    citations = " ".join(f"[{span.citation_in(labels)}]" for span in statement.citations)
+    return f"{plain(statement.text)} {citations}"
 
 
 def plain(text: str) -> str:
@@ -64,7 +67,7 @@ def _head(material: Material) -> Iterator[str]:
     if not material.statements:
         yield "The corpus gave no statement that answers the question.\n"
     for statement in material.statements:
-        yield f"- {line_of(statement)}"
+        yield f"- {line_of(statement, material.labels)}"
     yield ""
 
 
@@ -80,11 +83,15 @@ def _evidence(material: Material) -> Iterator[str]:
         for found in group:
             finding = found.payload
             heading = f" {plain(finding.heading)}" if finding.heading else ""
-            yield f"**{finding.citation}**{heading} (relevance {finding.relevance:.2f})\n"
+            yield f"**{finding.citation_in(material.labels)}**{heading} (relevance {finding.relevance:.2f})\n"
             yield fenced(finding.quote.replace("\r\n", "\n")) + "\n"
     rest = material.findings[EVIDENCE_SHOWN:]
     if rest:
-        yield "Further passages: " + ", ".join(found.payload.citation for found in rest) + "\n"
+        yield (
+            "Further passages: "
+            + ", ".join(found.payload.citation_in(material.labels) for found in rest)
+            + "\n"
+        )
 
 
 def _explored(material: Material) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import anyio.from_thread
 
@@ -56,6 +57,7 @@ def report(context: Context) -> Discovery:
         + sum(1 for item in rejected if item.reason == "duplicate"),
         dropped=answer.dropped,
         plan=plans[0].payload if plans else None,
+        labels=_labels(settings.corpus),
     )
     posting = Posting(
         _payload(material),
@@ -118,6 +120,13 @@ def _borne(text: str, cited: Sequence[Found[Finding]]) -> bool:
     return bool(content_stems(text) & content_stems(quotes))
 
 
+def _labels(roots: Sequence[str]) -> list[str]:
+    """A folder goes by its name; a file's path is its name already."""
+    if len(roots) < 2:
+        return []
+    return [Path(root).resolve().name if Path(root).is_dir() else "" for root in roots]
+
+
 def _span(finding: Finding) -> Span:
     return Span(
         root=finding.root,
@@ -132,7 +141,7 @@ def _payload(material: Material) -> Report:
     return Report(
         question=material.question,
         mode=material.mode,
-        answer="\n".join(map(line_of, material.statements)),
+        answer="\n".join(line_of(statement, material.labels) for statement in material.statements),
         statements=tuple(material.statements),
         findings=tuple(map(_cited, material.findings)),
         markdown=render(material),
