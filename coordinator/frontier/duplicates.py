@@ -1,7 +1,7 @@
 """Topics that say nearly the same: one direction, not two.
 
 Similarity is that of the sets of content words (Jaccard): words casefolded, without those that carry no
-content, plurals cut. Words with digits, and words that turn a meaning around, must be the same on both
+content, endings of plurals and verbs cut. Words with digits, and words that turn a meaning around, must be the same on both
 sides: "Python 3.11" is not "Python 3.12", nor "with" "without". The order of words does not count.
 Exact repetition, up to case and space, is found by the direction's id already.
 """
@@ -94,6 +94,10 @@ def _must_agree(word: str) -> bool:
 
 
 def _stem(word: str) -> str:
-    return (
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
-    )
+    """Cuts plurals and the endings of verbs: shields, shielded and shielding are one word."""
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed"):
+        if len(word) - len(ending) >= 4 and word.endswith(ending):
+            word = word.removesuffix(ending)
+    return word.removesuffix("e") if len(word) > 4 else word

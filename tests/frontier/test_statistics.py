@@ -1,0 +1,84 @@
+"""What visits do to a direction's statistics."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blackboard.rewards import block_starts, expire, start, tell
+from coordinator.frontier.pooled import NOTHING, Pooled, contribution
+from tests.frontier.driver import direction
+
+Rewards = st.lists(st.none() | st.integers(0, 1_000_000), max_size=120)
+
+
+@given(rewards=Rewards, data=st.data())
+def test_the_order_of_results_does_not_matter(rewards: list[int | None], data: st.DataObject) -> None:
+    visits = list(enumerate(rewards, start=1))
+    rows = []
+    for order in (visits, data.draw(st.permutations(visits))):
+        row = direction(1)
+        for _ in rewards:
+            start(row)
+        for visit, reward in order:
+            if reward is None:
+                expire(row)
+            else:
+                tell(row, visit, reward)
+        rows.append(row)
+    assert rows[0] == rows[1]
+    assert contribution(rows[0]) == contribution(rows[1])
+
+
+@given(rewards=Rewards)
+def test_sums_equal_a_recount(rewards: list[int | None]) -> None:
+    row = direction(1)
+    for reward in rewards:
+        visit = start(row)
+        if reward is None:
+            expire(row)
+        else:
+            tell(row, visit, reward)
+    told = [reward for reward in rewards if reward is not None]
+    assert (row.numbered, row.in_flight) == (len(rewards), 0)
+    assert (row.visits, row.expired) == (len(told), len(rewards) - len(told))
+    assert row.reward_sum_micro == sum(told) == sum(row.yields[1::2])
+    assert row.reward_squares == sum(reward * reward for reward in told)
+    assert sum(row.yields[::2]) == len(told)
+    assert row.reward_best_micro == max(told, default=0)
+
+
+def test_blocks_of_yields_only_ever_merge() -> None:
+    for last in range(1, 2_000):
+        earlier, later = block_starts(last), block_starts(last + 1)
+        assert set(later) <= {*earlier, last}
+        assert all(high > low for low, high in pairwise(later))
+
+
+def test_the_newest_yields_are_kept_one_by_one_and_a_row_stays_small() -> None:
+    assert block_starts(1_000)[-8:] == tuple(range(992, 1_000))
+    assert len(block_starts(1_000)) < 80
+    assert len(block_starts(1_000_000)) < 180
+
+
+def test_dispersion_is_1_for_coin_flips_and_small_for_steady_rewards() -> None:
+    coins, steady = Pooled(), Pooled()
+    for number in range(50):
+        coin, graded = direction(number), direction(number)
+        for visit in range(4):
+            tell(coin, start(coin), 1_000_000 * ((visit + number) % 3 == 0))
+            tell(graded, start(graded), 500_000 + 10_000 * ((visit + number) % 3))
+        coins.replace(NOTHING, contribution(coin))
+        steady.replace(NOTHING, contribution(graded))
+    assert coins.dispersion > 0.99
+    assert steady.dispersion < 0.05
+
+
+def test_decay_is_learned_from_directions_that_deplete() -> None:
+    pooled = Pooled()
+    for number in range(100):
+        row = direction(number)
+        for visit in range(6):
+            tell(row, start(row), round(900_000 * 0.8**visit))
+        pooled.replace(NOTHING, contribution(row))
+    assert 0.78 < pooled.decay < 0.9
