@@ -15,6 +15,7 @@ from blackboard.store import RowKind
 from protocol.artifacts import Artifact
 from protocol.messages import Failure, Step, Usage
 
+NOTHING = Usage()
 TaskStatus = Literal["queued", "dispatched", "running", "waiting", "done", "failed", "cancelled", "dead"]
 OPEN: frozenset[TaskStatus] = frozenset(("queued", "dispatched", "running", "waiting"))
 
@@ -43,7 +44,7 @@ class TaskRow:
     not_before_ms: int = 0
     reason: str = ""
     reward_micro: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOTHING
     failure: Failure | None = None
     artifacts: int = 0
     steps: int = 0
@@ -134,7 +135,7 @@ class Totals:
     refused: int = 0
     tasks: dict[str, int] = field(default_factory=dict[str, int])
     """Settled tasks by status."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOTHING
 
     @property
     def ended(self) -> bool:

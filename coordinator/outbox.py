@@ -75,7 +75,7 @@ class Outbox:
         return anyio.current_time() - entry.sent if entry is not None and entry.sent else None
 
     def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[tuple[str, str]]:
-        """Dispatches (task and token) to publish again: never confirmed, long unclaimed, or gone from an empty queue."""
+        """Tasks and tokens to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""
         now = anyio.current_time()
         empty = frozenset(empty_queues)
         overdue: list[tuple[str, str]] = []

@@ -117,6 +117,25 @@ class HotClient(Client):
         if queue is not None and queue.empty() and self.is_connected:
             queue.put_nowait(self._kick)
 
+    async def _flusher(self) -> None:
+        # nats-py hands every command to the socket by itself; joined they cost a tenth.
+        queue, transport = self._flush_queue, self._transport
+        while queue is not None and transport is not None and self.is_connected:
+            await queue.get()
+            if not self._pending:
+                continue
+            joined = b"".join(self._pending)
+            self._pending, self._pending_data_size = [], 0
+            try:
+                transport.write(joined)
+                await transport.drain()
+            except OSError as error:
+                await self._error_cb(error)
+                await self._process_op_err(error)
+                return
+            except RuntimeError:
+                return
+
     async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
         # nats-py writes its pings ahead of what waits to be flushed; ours promise the opposite.
         self._pongs.append(future or asyncio.get_running_loop().create_future())
