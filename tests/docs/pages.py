@@ -4,6 +4,7 @@ A comment in front of a fence says what is special about its block:
 
     <!-- file: name -->       its text is saved under this name before anything else happens
     <!-- example: path -->    its text is that of a file of the repository, byte for byte
+    <!-- stopped: … -->       what the page started is stopped first
     <!-- not run: reason -->  it cannot be run by a test; `test_pages.py` lists these
 """
 
@@ -20,7 +21,7 @@ LANGUAGES = frozenset({"sh", "python", "json", "toml", "output", "text"})
 FENCE = re.compile(
     r"^(?P<fence>`{3,})(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)\s*$", re.MULTILINE | re.DOTALL
 )
-NOTE = re.compile(r"<!-- (?P<kind>file|example|not run): (?P<value>[^>]+?) -->\s*\Z")
+NOTE = re.compile(r"<!-- (?P<kind>file|example|stopped|not run): (?P<value>[^>]+?) -->\s*\Z")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A reader's session: a checkout, a home of their own, and one terminal in which they type what a page says."""
+"""A session of a reader: a checkout, a home, and one terminal in which they type what a page says."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block
-from tests.support.servers import free_port
+from tests.support.servers import _die_with_parent, free_port
 
 BLOCK_SECONDS = 120
 READY_SECONDS = 60
@@ -39,12 +39,13 @@ class Session:
             },
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
-            "SWARMBOARD_DATA_FOLDER": str(folder / "data"),
             "SWARMBOARD_HTTP_PORT": str(self._http_port),
         }
 
     def do(self, block: Block) -> None:
         """Runs a block, or checks what the one before it printed."""
+        if "stopped" in block.notes:
+            self.end()
         if name := block.notes.get("file"):
             (self.folder / name).write_text(block.text)
         match block.language:
@@ -55,7 +56,7 @@ class Session:
             case "sh":
                 self._said = self._run(block, ["bash", "-euo", "pipefail", "-c", self._with_port(block.text)])
             case "python":
-                self._said = self._run(block, [sys.executable, "-c", block.text])
+                self._said = self._run(block, [sys.executable, "-c", self._with_port(block.text)])
             case _:
                 pass
 
@@ -90,10 +91,11 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one foreign call, which takes no Python lock
             )
         self._running.append((block, process, log))
         deadline = time.monotonic() + READY_SECONDS
-        while text.startswith("coordinator ") and not READY.search(log.read_text()):
+        while "coordinator " in text and not READY.search(log.read_text()):
             assert process.poll() is None, f"{block.where} ended: {log.read_text()}"
             assert time.monotonic() < deadline, f"{block.where} did not get ready: {log.read_text()}"
             time.sleep(0.05)
@@ -110,10 +112,12 @@ class Session:
 
     def end(self) -> None:
         """Ends what runs, as Ctrl-C or an orchestrator would, the newest first."""
-        for block, process, log in reversed(self._running):
+        while self._running:
+            block, process, log = self._running[-1]
             process.send_signal(signal.SIGTERM)
             code = process.wait(DRAIN_SECONDS)
             assert code == 0, f"{block.where} ended with {code}:\n{log.read_text()}"
+            self._running.pop()
 
     def kill(self) -> None:
         for _, process, _ in self._running:

@@ -17,9 +17,9 @@ from protocol.settings import GROUPS, environment_name, options, shown
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code, name_of, prose, tables
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"^(?:[\w.-]+/)+(?:[\w.-]+)?$|^[\w-]+\.(?:md|py|toml|txt|yml|yaml)$")
+PATH = re.compile(r"^(?:[\w.-]+/)+$|^(?:[\w.-]+/)*[\w-]+\.(?:md|py|toml|ya?ml|json|lua|conf|example)$")
 TEST = re.compile(r"^(?P<path>tests/[\w/.]+\.py)(?:::(?P<name>test_\w+))?$")
-COMMAND = re.compile(r"\b(?P<program>coordinator|worker)(?P<rest>(?: [^|>&;\n]*)?)")
+COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )*(?P<program>coordinator|worker)(?P<rest> [^|>&;\n]+)", re.MULTILINE)
 MADE_BY_THE_READER = frozenset(
     {"swarmboard.toml", "swarmboard/config.toml", "report.md", "answer.md", "my_agents.py"}
 )
@@ -61,13 +61,8 @@ def test_files_and_tests_that_are_named_exist(page: Path) -> None:
 @page
 def test_commands_and_their_options_exist(page: Path) -> None:
     written = [block.text.replace("\\\n", " ") for block in blocks(page) if block.language == "sh"]
-    for text in (
-        *written,
-        *(code for code in inline_code(page) if code.startswith(("coordinator ", "worker "))),
-    ):
-        for found in COMMAND.finditer(re.sub(r'"[^"]*"|#.*', "", text)):
-            if text[: found.start()].endswith(("/", "-", "swarmboard.")):
-                continue
+    for text in (*written, *inline_code(page)):
+        for found in COMMAND.finditer(re.sub(r'"[^"]*"', "", text)):
             _check_command(found["program"], found["rest"].split())
 
 
