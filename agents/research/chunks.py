@@ -12,6 +12,9 @@ from agents.research.sections import Section, split_section
 LINE_LIMIT_CHARS = 1_600
 """A longer line is cut into pieces of this size, each a passage of its own."""
 
+_HEAD_CHARS = 300
+"""Headings and definitions are looked for in so much of a line: patterns must not run over megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -68,7 +71,8 @@ def _markdown_sections(lines: Sequence[str]) -> Iterator[Section]:
 
 def _markdown_headings(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     fence = ""
-    for number, line in enumerate(lines, 1):
+    for number, whole in enumerate(lines, 1):
+        line = whole[:_HEAD_CHARS]
         opened = _FENCE.match(line)
         if opened and fence in {"", opened[1]}:
             fence = "" if fence else opened[1]
@@ -125,7 +129,8 @@ def _code_sections(lines: Sequence[str]) -> Iterator[Section]:
     """Starts a section at each definition; comments and attributes right above belong to it."""
     start, heading = 1, ""
     for number, line in enumerate(lines, 1):
-        match = _DEFINITION.match(line) or _C_FUNCTION.match(line)
+        begin = line[:_HEAD_CHARS]
+        match = _DEFINITION.match(begin) or _C_FUNCTION.match(begin)
         if not match:
             continue
         first = number

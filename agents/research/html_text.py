@@ -16,6 +16,9 @@ _BLOCKS = frozenset(_HEADINGS) | frozenset(
     )
 )
 
+_UNCLOSED = 1_000
+"""With more tags left open than this a file is read as text: html.parser takes quadratic time over them."""
+
 
 @dataclass(slots=True)
 class _Block:
@@ -68,8 +71,12 @@ class _Reader(HTMLParser):
 
 def html_sections(lines: Sequence[str]) -> Iterator[Section]:
     """Neighbouring blocks under one heading, together up to the size of a passage."""
+    text = "\n".join(lines)
+    if text.count("<") > 2 * text.count(">") + _UNCLOSED:
+        yield Section(1, len(lines), "", "prose")
+        return
     reader = _Reader()
-    reader.feed("\n".join(lines))
+    reader.feed(text)
     reader.close()
     path: list[tuple[int, str]] = []
     group: list[_Block] = []

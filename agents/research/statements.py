@@ -19,9 +19,10 @@ _MARKS = re.compile(
 _CLOSING = re.compile(r"\s*(?:\"\"\"|'''|\*/)\s*$")
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(`*])")
-_PROSE = re.compile(r"[A-Za-z]{2,}(?:[\s,;:'`\"()-]+[A-Za-z`'\"]{1,}){3,}")
+_PROSE = re.compile(r"[A-Za-z]{2,}(?:[^A-Za-z]+[A-Za-z]+){3,}")
 _CODE = re.compile(
-    r"^\s*(?:@\w|(?:async )?def |class \w+[(:]|return(?:$| \w+[.(])|else:|try:|except\b.*:$|import [\w.]+"
+    r"^\s*(?:@\w|(?:async )?def |class \w+[(:]"
+    r"|return(?:$| (?:\w+[.(]|True|False|None))|else:|try:|except\b.*:$|import [\w.]+"
     r"|from \S+ import|raise [\w.]+(?:\(|$)|(?:el)?if .*:$|(?:for|while|with|async) .*:$)"
     r"|^\s*[\w.\[\]]+\s*[-+*/]?=[^=]|[;{}]\s*$|^\s*[\w.]+\([^)]*\)?\s*$"
 )
@@ -102,9 +103,14 @@ def _code(line: str) -> str:
 def _sentences(finding: Finding) -> Iterator[_Sentence]:
     """Sentences of the prose in a quotation: paragraphs of lines that are not code."""
     paragraph: list[tuple[int, str]] = []
+    comment = False
     for offset, raw in enumerate(finding.quote.split("\n")):
         line = _plain(raw)
         ends = not line or bool(_CODE.search(raw))
+        if comment != raw.lstrip().startswith("#"):
+            comment = not comment
+            yield from _split(paragraph)
+            paragraph = []
         if not ends:
             paragraph.append((finding.start_line + offset, line))
         if ends or _CLOSING.search(raw.rstrip("\r")):

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -225,3 +226,15 @@ def test_identifiers_are_found_whole_and_by_their_parts(asked: str, tmp_path: Pa
     (tmp_path / "c.txt").write_text("nothing of the kind\n")
     with open_index([str(tmp_path)], tmp_path / "cache", lambda: None) as index:
         assert {hit.path for hit in search(index, asked, asked, 5)} == {"a.js", "b.py"}
+
+
+@pytest.mark.parametrize("suffix", [".py", ".js", ".c", ".md", ".rst", ".html", ".txt"])
+@pytest.mark.parametrize(
+    "body", ["a" * 10**6, "# " + " " * 10**6 + "x", "'\"" * 300_000, "<a " * 200_000, "aB" * 10**5]
+)
+def test_hostile_lines_cost_no_more_than_others(suffix: str, body: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{suffix}").write_text(body)
+    started = time.process_time()
+    with open_index([str(tmp_path)], tmp_path / "cache", lambda: None):
+        pass
+    assert time.process_time() - started < 5

@@ -61,7 +61,12 @@ class MemoryBoard:
         return [artifact for artifact in self.artifacts if artifact.id in ids]
 
     async def query(
-        self, *, type: type[BaseModel] | str | None = None, tag: str | None = None, limit: int = 50, **_: Any
+        self,
+        *,
+        type: type[BaseModel] | str | None = None,  # noqa: A002
+        tag: str | None = None,
+        limit: int = 50,
+        **_: Any,
     ) -> tuple[Sequence[Artifact], int | None]:
         self.queries += 1
         name = type if type is None or isinstance(type, str) else ArtifactRegistry.shared.name_of(type)[0]
