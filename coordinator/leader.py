@@ -222,7 +222,11 @@ class Leader:
             self._tasks.start_soon(self._record_after_reading, request, message)
 
     async def _record_after_reading(self, request: RecordRequest, message: Message) -> None:
-        await self._journals.read(request.task)
+        try:
+            await self._journals.read(request.task)
+        except StoreUnavailable as error:
+            self._office.post.refuse(message, error)
+            return
         self._do(RecordSteps(request, message))
 
     def _on_cancel(self, message: Message) -> None:

@@ -92,7 +92,10 @@ class Outbox:
         return overdue
 
     async def empty_queues(self, state: RunState) -> list[str]:
-        """Agents whose queue on the bus holds nothing although dispatches of this run should be there."""
+        """Agents whose queue on the bus holds nothing although dispatches of this run should be there.
+
+        A queue that cannot be asked is not known to be empty: it is made again, and asked at the next sweep.
+        """
         now = anyio.current_time()
         agents = {
             state.tasks[identity].agent
@@ -102,8 +105,11 @@ class Outbox:
         empty: list[str] = []
         for agent in sorted(agents):
             spec = task_consumer(agent)
-            if await self._office.transport.pending(spec.stream, spec.durable) == 0:
-                empty.append(agent)
+            try:
+                if await self._office.transport.pending(spec.stream, spec.durable) == 0:
+                    empty.append(agent)
+            except TransportUnavailable:
+                break
         return empty
 
 

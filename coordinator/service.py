@@ -272,9 +272,9 @@ class Coordinator:
             await self._let_others_go_first()
             if await office.store.acquire(run, token, ttl_seconds=office.settings.liveness.lease_seconds):
                 await self._lead(run, token)
-        except StoreUnavailable:
+        except* StoreUnavailable:
             office.observers.notify(StoreRetry(run, "acquire"))
-        except TransportUnavailable:
+        except* TransportUnavailable:
             self._ready = False
         finally:
             self._standing.discard(run)

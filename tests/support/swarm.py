@@ -18,6 +18,7 @@ from blackboard.evolve import fold
 from blackboard.memory import MemoryStore
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, RunState, TaskRow, Totals
+from blackboard.store import BlackboardStore
 from coordinator.observations import Observation, Observers
 from coordinator.service import Coordinator
 from coordinator.settings import Settings
@@ -60,11 +61,12 @@ class Swarm:
     _scopes: dict[str, anyio.CancelScope] = field(default_factory=dict)
     _transports: dict[str, "MuteTransport"] = field(default_factory=dict)
 
-    def start_coordinator(self, name: str = "c1") -> Coordinator:
+    def start_coordinator(self, name: str = "c1", *, store: BlackboardStore | None = None) -> Coordinator:
+        """Starts a coordinator, on its own way to the store if there is one."""
         observers = Observers()
         observers.subscribe(self.seen.append)
         coordinator = Coordinator(
-            self.store, MemoryTransport(self.bus), self.settings, self.clock, observers, name=name
+            store or self.store, MemoryTransport(self.bus), self.settings, self.clock, observers, name=name
         )
         self.coordinators[name] = coordinator
         self._start(name, coordinator.serve)
