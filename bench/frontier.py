@@ -159,7 +159,7 @@ def table(cells: Sequence[Cell]) -> str:
         some = next(iter(row.values()))
         digits = 3 if some.measure == "reward" else 0
         texts = [
-            f"{row[p].value:.{digits}f} ± {row[p].error:.{digits}f}" if p in row else "–" for p in policies
+            f"{row[p].value:.{digits}f} ± {row[p].error:.{digits}f}" if p in row else "" for p in policies
         ]
         mets = [cell.met for cell in row.values() if cell.met is not None]
         gate = "" if some.gate is None else f"{some.gate:g} {'met' if all(mets) else 'MISSED'}"

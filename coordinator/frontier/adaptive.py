@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
-from coordinator.frontier.divergence import kl, reaches, upper_bound
+from coordinator.frontier.divergence import kl, upper_bound
 from coordinator.frontier.indexed import Estimate
 from coordinator.frontier.pooled import LEAST_DISPERSION, Pooled
 from coordinator.frontier.priors import PRIOR_WEIGHT, with_prior
@@ -35,11 +35,9 @@ class AdaptiveMoment:
     decay: float
     trust: float
 
-    def index(self, count: int, mean: float, in_flight: int) -> float:
-        return upper_bound(self.forecast(count, mean, in_flight), self.level(count + in_flight))
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        return reaches(self.forecast(count, mean, in_flight), self.level(count + in_flight), index)
+    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        forecast, level = self.forecast(count, mean, in_flight), self.level(count + in_flight)
+        return upper_bound(forecast, level, least) if level else forecast
 
     def level(self, count: int) -> float:
         visits = count - PRIOR_WEIGHT

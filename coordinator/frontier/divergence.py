@@ -24,13 +24,21 @@ def kl(p: float, q: float) -> float:
     return max(divergence, 0.0)
 
 
-def upper_bound(mean: float, level: float) -> float:
-    """The largest multiple of 1/GRID with kl(mean, q) <= level, and at least `mean`."""
+def upper_bound(mean: float, level: float, least: float = 0.0) -> float:
+    """The largest multiple of 1/GRID with kl(mean, q) <= level, and at least `mean`.
+
+    Where that is below `least`, itself such a bound, the answer may be any number below `least`: this
+    costs one evaluation, or none.
+    """
     if level <= 0.0 or mean >= 1.0:
         return min(mean, 1.0)
+    gap = least - mean
+    if gap > 0.0 and gap * gap > (level + _CLOSE) * _twice_variance(mean, least):
+        return mean
     rest = 1.0 - mean
-    entropy = -rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
-    reach = level + entropy
+    reach = level - rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
+    if gap > 0.0 and not _within(mean, rest, math.ceil(least * GRID), reach):
+        return mean
     q = min(mean + math.sqrt(level / 2.0), -math.expm1(-reach / rest), _LAST / GRID)
     # kl is convex in q and q is no smaller than the root, so Newton's steps come down to it.
     while q > mean:
@@ -47,15 +55,10 @@ def upper_bound(mean: float, level: float) -> float:
     return max(mean, point / GRID)
 
 
-def reaches(mean: float, level: float, bound: float) -> bool:
-    """Whether upper_bound(mean, level) >= bound, for a bound that upper_bound returned: one evaluation."""
-    if bound <= mean:
-        return True
-    if level <= 0.0 or mean >= 1.0:
-        return False
-    rest = 1.0 - mean
-    entropy = -rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
-    return _within(mean, rest, math.ceil(bound * GRID), level + entropy)
+def _twice_variance(low: float, high: float) -> float:
+    """Twice the greatest variance of a coin between the two: kl(p, q) >= (q - p)^2 over that (Pinsker)."""
+    nearest = high if high < 0.5 else max(low, 0.5)
+    return 2.0 * nearest * (1.0 - nearest)
 
 
 def _within(mean: float, rest: float, point: int, reach: float) -> bool:

@@ -1,8 +1,8 @@
 """Topics that say nearly the same: one direction, not two.
 
 Similarity is that of the sets of content words (Jaccard): words casefolded, without those that carry no
-content, endings of plurals and verbs cut. Words with digits, and words that turn a meaning around, must be the same on both
-sides: "Python 3.11" is not "Python 3.12", nor "with" "without". The order of words does not count.
+content, endings of plurals and verbs cut. Words with digits, and words that turn a meaning around, must
+agree: "Python 3.11" is not "Python 3.12", nor "with" "without". The order of words does not count.
 Exact repetition, up to case and space, is found by the direction's id already.
 """
 

@@ -1,5 +1,6 @@
 """A frontier over any index that rises with the mean and falls with the count: a choice in O(log n)."""
 
+import math
 from bisect import insort
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -28,15 +29,13 @@ class Moment(Protocol):
     the count among the counts of one group.
     """
 
-    def index(self, count: int, mean: float, in_flight: int) -> float: ...
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        """Whether index(count, mean, in_flight) >= index, for an index of this moment; may be cheaper."""
+    def index(self, count: int, mean: float, in_flight: int, least: float = -math.inf) -> float:
+        """Where the index is below `least`, any number below `least` will do."""
         ...
 
 
 class IndexPolicy(Protocol):
-    """Stateless. `estimate` is a function of the row alone, `at` of the pooled statistics alone."""
+    """Stateless. `estimate` is a function of the row's settled visits, `at` of the pooled statistics."""
 
     @property
     def name(self) -> str: ...
@@ -76,6 +75,8 @@ class IndexFrontier:
         self._idle = tuple(Staircase() for _ in range(policy.groups))
         self._restarts = Restarts()
         self._open = 0
+        self._turn = 0
+        self._recent: list[Arm] = []
         for row in rows:
             self.opened(row)
 
@@ -89,27 +90,26 @@ class IndexFrontier:
         arm = self._arms.get(row.id)
         if arm is None:
             return
-        counted = contribution(row)
-        if counted != arm.pooled:
-            self.pooled.replace(arm.pooled, counted)
-            arm.pooled = counted
+        settled = row.visits + row.expired
+        learned = settled != arm.settled
+        counted = contribution(row) if learned else arm.pooled._replace(in_flight=row.in_flight)
+        self.pooled.replace(arm.pooled, counted)
+        arm.pooled, arm.settled = counted, settled
         self._leave(arm)
-        self._restarts.remove(arm)
-        if row.open:
-            self._place(arm)
-        elif arm.open:
-            arm.open = False
-            self._open -= 1
-        if not row.open and not row.in_flight:
-            del self._arms[row.id]
+        if not row.open:
+            self._close(arm)
+            return
+        if learned:
+            self._restarts.remove(arm)
+            self._estimate(arm)
+        self._place(arm)
 
     def choose(self, decision: int, seed: int) -> Choice | None:
         terms = self.ranking(RUNNERS_UP + 1, decision, seed)
         if not terms:
             return None
         pooled = self.pooled
-        # Constructed without validation: every value is of ours, and this is the hot path.
-        return Choice.model_construct(
+        return Choice(
             policy=self.policy.name,
             chosen=terms[0],
             runners_up=terms[1:],
@@ -132,10 +132,14 @@ class IndexFrontier:
         """The best open directions, best first: exactly those that a full scan would rank first."""
         for arm in self._restarts.move(self.pooled.dispersion):
             self._leave(arm)
+            self._estimate(arm)
             self._place(arm)
-        contest = _Contest(self.policy.at(self.pooled), places)
+        self._turn += 1
+        contest = _Contest(self.policy.at(self.pooled), places, self._turn)
         steps = [list(stairs.steps()) for stairs in self._idle]
-        for arm in chain(*steps, self._busy.values()):
+        # The best of the last time are likely to be good again: then most others need no exact index.
+        recent = [arm for arm in self._recent if arm.entry or arm.row.id in self._busy]
+        for arm in chain(recent, *steps, self._busy.values()):
             contest.enter(arm)
         hidden: list[Arm] = []
         while (arm := contest.next_to_hide()) is not None:
@@ -144,7 +148,9 @@ class IndexFrontier:
             self._look_behind(arm, self._idle[group], steps[group], contest)
         for arm in hidden:
             self._idle[self.policy.group(arm.count)].add(arm)
-        return contest.ranking()
+        ranking = contest.ranking()
+        self._recent = [ranked.arm for ranked in ranking[: RUNNERS_UP + 1]]
+        return ranking
 
     @staticmethod
     def _look_behind(arm: Arm, idle: Staircase, stairs: list[Arm], contest: "_Contest") -> None:
@@ -165,36 +171,53 @@ class IndexFrontier:
             self._idle[self.policy.group(arm.count)].remove(arm)
         self._busy.pop(arm.row.id, None)
 
-    def _place(self, arm: Arm) -> None:
+    def _estimate(self, arm: Arm) -> None:
         estimate = self.policy.estimate(arm.row)
-        arm.count, arm.sum_micro = estimate.weight, estimate.sum_micro
+        arm.stand(estimate.weight, estimate.sum_micro)
         if estimate.restart is not None:
             arm.restart = estimate.restart
             self._restarts.add(arm)
             if arm.restarted:
-                arm.count, arm.sum_micro = estimate.restart.weight, estimate.restart.sum_micro
+                arm.stand(estimate.restart.weight, estimate.restart.sum_micro)
+
+    def _place(self, arm: Arm) -> None:
         if arm.row.in_flight:
             self._busy[arm.row.id] = arm
         else:
             self._idle[self.policy.group(arm.count)].add(arm)
 
+    def _close(self, arm: Arm) -> None:
+        """Takes a direction out of all that is searched; what is in flight still informs it."""
+        if arm.open:
+            arm.open = False
+            self._open -= 1
+            self._restarts.remove(arm)
+        if not arm.row.in_flight:
+            del self._arms[arm.row.id]
+
 
 class _Contest:
     """Keeps the best arms of those that enter."""
 
-    def __init__(self, moment: Moment, places: int) -> None:
-        self._moment = moment
+    def __init__(self, moment: Moment, places: int, turn: int) -> None:
+        self._turn = turn
+        self._index = moment.index
         self._places = places
         self._best: list[Ranked] = []
 
     def enter(self, arm: Arm) -> None:
-        moment, best, row = self._moment, self._best, arm.row
-        count, mean, in_flight = arm.count, arm.mean, row.in_flight
-        if len(best) == self._places and not moment.reaches(count, mean, in_flight, best[0].score):
+        """Once per contest: an arm that entered before is passed over."""
+        if arm.turn == self._turn:
             return
-        score = moment.index(count, mean, in_flight)
-        insort(best, Ranked(score, mean, -count - in_flight, -row.opened, arm))
-        if len(best) > self._places:
+        arm.turn = self._turn
+        best, in_flight = self._best, arm.row.in_flight
+        full = len(best) == self._places
+        least = best[0].score if full else -math.inf
+        score = self._index(arm.count, arm.mean, in_flight, least)
+        if score < least:
+            return
+        insort(best, Ranked(score, arm.mean, -arm.count - in_flight, -arm.row.opened, arm))
+        if full:
             del best[0]
 
     def next_to_hide(self) -> Arm | None:
@@ -213,7 +236,7 @@ class _Contest:
 def _term(ranked: Ranked) -> Term:
     arm, row = ranked.arm, ranked.arm.row
     index = min(ranked.score, 1e9)
-    return Term.model_construct(
+    return Term(
         direction=row.id,
         index=index,
         mean=arm.mean,

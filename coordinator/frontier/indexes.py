@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from blackboard.state import DirectionRow
-from coordinator.frontier.divergence import reaches, upper_bound
+from coordinator.frontier.divergence import upper_bound
 from coordinator.frontier.indexed import Estimate, Moment
 from coordinator.frontier.pooled import Pooled
 from coordinator.frontier.priors import with_prior, without_prior
@@ -21,13 +21,9 @@ class KlMoment:
 
     level: Callable[[int], float]
 
-    def index(self, count: int, mean: float, in_flight: int) -> float:
+    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         total = count + in_flight
-        return upper_bound(mean, self.level(total) / total) if total else math.inf
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        total = count + in_flight
-        return not total or reaches(mean, self.level(total) / total, index)
+        return upper_bound(mean, self.level(total) / total, least) if total else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +32,10 @@ class BonusMoment:
 
     bonus: Callable[[int], float]
 
-    def index(self, count: int, mean: float, in_flight: int) -> float:
+    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        del least
         total = count + in_flight
         return mean + self.bonus(total) if total else math.inf
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        return self.index(count, mean, in_flight) >= index
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +100,17 @@ def _log_plus(value: float) -> float:
 class GreedyMoment:
     """The mean, with unfinished visits imagined to earn nothing (virtual loss: Chaslot et al., 2008)."""
 
-    def index(self, count: int, mean: float, in_flight: int) -> float:
+    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        del least
         return mean * count / (count + in_flight)
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        return self.index(count, mean, in_flight) >= index
 
 
 class FewestMoment:
     """The fewest visits."""
 
-    def index(self, count: int, mean: float, in_flight: int) -> float:
-        del mean, in_flight
-        return -float(count)
-
-    def reaches(self, count: int, mean: float, in_flight: int, index: float) -> bool:
-        return self.index(count, mean, in_flight) >= index
+    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        del mean, least
+        return -float(count + in_flight)
 
 
 def _best(row: DirectionRow) -> Estimate:
@@ -130,12 +119,12 @@ def _best(row: DirectionRow) -> Estimate:
     return Estimate(row.visits, row.reward_best_micro * row.visits)
 
 
-def _numbered(row: DirectionRow) -> Estimate:
-    return Estimate(row.numbered, 0)
+def _settled(row: DirectionRow) -> Estimate:
+    return Estimate(row.visits + row.expired, 0)
 
 
 INDEX_RULES: tuple[IndexRule, ...] = (
-    IndexRule("round-robin", _numbered, lambda _: FewestMoment()),
+    IndexRule("round-robin", _settled, lambda _: FewestMoment()),
     IndexRule("greedy", with_prior, lambda _: GreedyMoment()),
     IndexRule("ucb1", without_prior, _ucb1),
     IndexRule("moss", without_prior, _moss),

@@ -32,22 +32,39 @@ class Restart(NamedTuple):
 class Arm:
     """A direction as a policy sees it: the count and sum of rewards that matter now, and its place."""
 
-    __slots__ = ("count", "entry", "open", "pooled", "restart", "restarted", "row", "sum_micro")
+    __slots__ = (
+        "count",
+        "entry",
+        "mean",
+        "open",
+        "pooled",
+        "restart",
+        "restarted",
+        "row",
+        "settled",
+        "sum_micro",
+        "turn",
+    )
 
     def __init__(self, row: DirectionRow) -> None:
         self.row = row
         self.count = 0
         self.sum_micro = 0
+        self.mean = 0.0
         self.entry: Entry | None = None
         self.open = True
+        self.settled = -1
+        """Visits told or expired when `pooled` and the estimate were made."""
         self.pooled: Contribution = NOTHING
         self.restart: Restart | None = None
         self.restarted = False
+        self.turn = 0
 
-    @property
-    def mean(self) -> float:
-        """Mean reward; of an arm without visits its sum, which is then its prior."""
-        return self.sum_micro / (MICRO * (self.count or 1))
+    def stand(self, count: int, sum_micro: int) -> None:
+        """Sets count and sum, and the mean; of an arm without visits the mean is its prior, the sum."""
+        self.count = count
+        self.sum_micro = sum_micro
+        self.mean = sum_micro / (MICRO * (count or 1))
 
 
 Entry = tuple[int, int, Arm]

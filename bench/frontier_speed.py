@@ -1,0 +1,144 @@
+"""Choices per second and memory at 1,000, 100,000 and 1,000,000 directions, beside a full scan.
+
+    python -m bench.frontier_speed [--json] [--sizes 1000,100000]
+
+`choices_per_s` is asking alone. `cycles_per_s` is the whole of a visit: choose, start, tell, with the
+statistics of the row and the event of the log; `scans_per_s` finds the same direction by looking at all.
+Seconds are of processor time, so that neighbours on the machine disturb less.
+"""
+
+import argparse
+import gc
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+from blackboard.events import MICRO, TaskDispatched, TaskSettled
+from blackboard.rewards import start, tell
+from blackboard.state import DirectionRow
+from coordinator.frontier.adaptive import Adaptive
+from coordinator.frontier.indexed import IndexFrontier
+
+IN_FLIGHT = 16
+SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    directions: int
+    build_s: float
+    choices_per_s: float
+    indexes_per_s: float
+    """The exact argmax alone, moving one direction from bucket to bucket, without runners-up or record."""
+    cycles_per_s: float
+    scans_per_s: float
+    frontier_bytes_per_direction: int
+    row_bytes_per_direction: int
+
+
+def rows_of(count: int, rng: Random) -> list[DirectionRow]:
+    """Directions of which a third were visited, a few of them often."""
+    rows: list[DirectionRow] = []
+    for number in range(1, count + 1):
+        row = DirectionRow(
+            f"dir-{number:024x}", "explorer", "", number, 0, prior_micro=rng.randrange(100_000, 900_000)
+        )
+        visits = min(int(rng.paretovariate(1.2)) - 1, 60) if number % 3 == 0 else 0
+        level = rng.random()
+        for _ in range(visits):
+            tell(row, start(row), int(MICRO * min(1.0, max(0.0, rng.gauss(level, 0.1)))))
+        rows.append(row)
+    return rows
+
+
+def rate(action: Callable[[], object], seconds: float = SECONDS) -> float:
+    """Calls per second of processor time, over about that time."""
+    done, began = 0, time.process_time()
+    while (passed := time.process_time() - began) < seconds:
+        for _ in range(20 if done else 1):
+            action()
+        done += 20 if done else 1
+    return done / passed
+
+
+def measured(count: int) -> Speed:
+    rng = Random(count)
+    held = resident_bytes()
+    rows = rows_of(count, rng)
+    by_id = {row.id: row for row in rows}
+    gc.collect()
+    row_bytes = resident_bytes() - held
+    held, began = resident_bytes(), time.perf_counter()
+    frontier = IndexFrontier(Adaptive(), rows)
+    build = time.perf_counter() - began
+    gc.collect()
+    frontier_bytes = resident_bytes() - held
+    gc.freeze()
+    pending: list[tuple[DirectionRow, int]] = []
+
+    def cycle() -> None:
+        choice = frontier.choose(0, 0)
+        assert choice is not None
+        row = by_id[choice.chosen.direction]
+        visit = start(row)
+        TaskDispatched(
+            at_ms=0,
+            task="t",
+            direction=row.id,
+            agent=row.agent,
+            visit=visit,
+            attempt=1,
+            token="t",
+            choice=choice,
+        )
+        frontier.changed(row)
+        pending.append((row, visit))
+        if len(pending) > IN_FLIGHT:
+            row, visit = pending.pop(rng.randrange(IN_FLIGHT))
+            reward = rng.randrange(MICRO)
+            tell(row, visit, reward)
+            TaskSettled(at_ms=0, task="t", token="t", status="done", reward_micro=reward)
+            frontier.changed(row)
+
+    def index() -> None:
+        row = frontier.best(1)[0].arm.row
+        tell(row, start(row), rng.randrange(MICRO))
+        frontier.changed(row)
+
+    def scan() -> None:
+        moment = frontier.policy.at(frontier.pooled)
+        arms = frontier.arms()
+        max(arms, key=lambda arm: moment.index(arm.count, arm.mean, arm.row.in_flight))
+
+    cycle()
+    speeds = rate(lambda: frontier.choose(0, 0)), rate(index), rate(cycle), rate(scan, 1.0)
+    return Speed(count, build, *speeds, frontier_bytes // count, row_bytes // count)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", default="1000,100000,1000000")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = [measured(int(size)) for size in options.sizes.split(",")]
+    if options.json:
+        print(json.dumps([asdict(speed) for speed in found]))
+        return 0
+    for speed in found:
+        print("  ".join(f"{name} {value:,.1f}" for name, value in asdict(speed).items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
