@@ -48,6 +48,8 @@ class Session:
             self.end()
         if name := block.notes.get("file"):
             (self.folder / name).write_text(block.text)
+        if block.notes.keys() & {"file", "example"}:
+            return
         match block.language:
             case "output":
                 self._compare(block)

@@ -21,7 +21,8 @@ PATH = re.compile(r"^(?:[\w.-]+/)+$|^(?:[\w.-]+/)*[\w-]+\.(?:md|py|toml|ya?ml|js
 TEST = re.compile(r"^(?P<path>tests/[\w/.]+\.py)(?:::(?P<name>test_\w+))?$")
 COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )*(?P<program>coordinator|worker)(?P<rest> [^|>&;\n]+)", re.MULTILINE)
 MADE_BY_THE_READER = frozenset(
-    {"swarmboard.toml", "swarmboard/config.toml", "report.md", "answer.md", "my_agents.py"}
+    {"swarmboard.toml", "swarmboard/config.toml", "report.md"}
+    | {block.notes["file"] for page in PAGES for block in blocks(page) if "file" in block.notes}
 )
 
 SETTINGS = {name: field for model in (Settings, WorkerSettings) for name, *_, field in options(model)}
