@@ -1,1 +1,1 @@
-"""Agents (knowledge sources) and the worker that runs them. A worker holds a NATS credential and nothing else."""
+"""Agents (knowledge sources) and the worker that runs them: it holds a NATS credential and nothing else."""

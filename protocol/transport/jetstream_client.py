@@ -149,7 +149,7 @@ class HotClient(Client):
             return
         try:
             handler(subject, reply, data, headers)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is reported, not swallowed
             self._report(error)
 
 
