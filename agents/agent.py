@@ -1,7 +1,6 @@
 """What an agent is: a function from a context to a discovery, with declared types.
 
-    @agent("explore", publishes=[Passage])
-    async def explore(context: Context) -> Discovery: ...
+Declared by `@agent("explore", publishes=[Passage])` above `async def explore(context: Context) -> Discovery`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -71,7 +70,7 @@ class View(Protocol):
     async def query(
         self,
         *,
-        type: type[BaseModel] | str | None = None,  # noqa: A002
+        type: type[BaseModel] | str | None = None,
         tag: str | None = None,
         producer: str | None = None,
         correlation: str | None = None,
@@ -111,7 +110,12 @@ class Context(Protocol):
         ...
 
     async def step(
-        self, path: str, request: JsonValue, call: Callable[[], Awaitable[JsonValue]], *, usage: Usage | None = None
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[], Awaitable[JsonValue]],
+        *,
+        usage: Usage | None = None,
     ) -> JsonValue:
         """A pure or model step of the journal: recorded once, replayed on a later attempt.
 
@@ -125,10 +129,16 @@ class Context(Protocol):
         ...
 
 
-class AgentFailure(Exception):  # noqa: N818
+class AgentFailure(Exception):
     """Raised by an agent to say how it failed. Anything else that it raises is a bug (dead-lettered)."""
 
-    def __init__(self, kind: Literal["user", "capacity", "transient", "bug"], message: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        kind: Literal["user", "capacity", "transient", "bug"],
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after

@@ -49,7 +49,7 @@ def exposing(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
+        def log_message(self, format: str, *args: object) -> None:
             """Requests are not logged: probes come every few seconds."""
 
     try:

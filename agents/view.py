@@ -42,7 +42,7 @@ class BoardView:
     async def query(
         self,
         *,
-        type: type[BaseModel] | str | None = None,  # noqa: A002
+        type: type[BaseModel] | str | None = None,
         tag: str | None = None,
         producer: str | None = None,
         correlation: str | None = None,

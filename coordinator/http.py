@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
+    def log_message(self, format: str, *args: object) -> None:
         """Requests are not logged: probes come every few seconds."""
 
 

@@ -36,7 +36,7 @@ def gone(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     with anyio.fail_after(seconds):
-        while not condition():  # noqa: ASYNC110 - a condition of other processes
+        while not condition():
             await anyio.sleep(0.01)
 
 

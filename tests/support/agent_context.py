@@ -63,7 +63,7 @@ class MemoryBoard:
     async def query(
         self,
         *,
-        type: type[BaseModel] | str | None = None,  # noqa: A002
+        type: type[BaseModel] | str | None = None,
         tag: str | None = None,
         limit: int = 50,
         **_: Any,

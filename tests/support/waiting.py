@@ -12,7 +12,7 @@ POLL_SECONDS = 0.005
 async def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
     """Returns as soon as the condition holds; fails with its place when it never does."""
     with anyio.move_on_after(timeout_seconds):
-        while not condition():  # noqa: ASYNC110 - conditions of tests have no event
+        while not condition():
             await anyio.sleep(POLL_SECONDS)
         return
     code = condition.__code__
