@@ -14,7 +14,10 @@ from coordinator.embedded.process import GuardedProcess, start_guarded
 from protocol.errors import ServerFailed
 from protocol.exits import Exit, first_swarm_error
 
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 15.0
+DRAIN_VARIABLE = "SWARMBOARD_WORKER_DRAIN_SECONDS"
+GRACE_SECONDS = 25.0
+"""After which a worker that was told to end is killed: time to drain, and to say so."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 SETTLED_SECONDS = 10.0
@@ -40,7 +43,8 @@ async def crew(
     """
     await anyio.to_thread.run_sync(_make_room, folder)
     program = Path(sysconfig.get_path("scripts")) / "worker"
-    environment = {**os.environ, **environ}
+    drain = {DRAIN_VARIABLE: f"{DRAIN_SECONDS:g}"}
+    environment = {**drain, **os.environ, **environ}
     posts = [_Post(f"{_host()}-{os.getpid()}-{number}", folder) for number in range(1, count + 1)]
     try:
         async with anyio.create_task_group() as tasks:
@@ -61,7 +65,7 @@ async def _end(posts: Sequence["_Post"], tasks: TaskGroup) -> None:
     """Lets the workers finish what they hold."""
     for post in posts:
         post.stop()
-    with anyio.move_on_after(DRAIN_SECONDS + 5, shield=True):
+    with anyio.CancelScope(shield=True):
         for post in posts:
             await post.stopped.wait()
     tasks.cancel_scope.cancel()
@@ -121,6 +125,8 @@ class _Post:
         finally:
             if self._process is not None:
                 self._process.stop()
+                with anyio.CancelScope(shield=True):
+                    await self._process.wait()
             self.stopped.set()
 
     async def _fill(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -130,7 +136,7 @@ class _Post:
             folder=Path.cwd(),
             log=self._log,
             pid_file=self._folder / f"{self.name}.pid",
-            grace_seconds=DRAIN_SECONDS,
+            grace_seconds=GRACE_SECONDS,
             environ=environment,
         )
         if self._stopping.is_set():

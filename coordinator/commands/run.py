@@ -97,18 +97,28 @@ def check_writable(path: Path) -> None:
 
 
 async def _run(invocation: Invocation, job: Job) -> Exit:
+    """A signal ends the asking, and the swarm in good order; while that starts, it ends the start."""
+    code: Exit | None = None
     async with anyio.create_task_group() as tasks:
+        scopes = [tasks.cancel_scope]
 
         async def watch_signals() -> None:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     message("stopping: workers finish what they hold")
-                    tasks.cancel_scope.cancel()
+                    scopes[-1].cancel()
                     return
 
         tasks.start_soon(watch_signals, name="signals")
-        code = await _ask(invocation, job)
+        async with swarm_here(invocation, workers=job.workers, agents=(AGENTS_MODULE,), any_port=True) as (
+            settings,
+            _,
+        ):
+            with anyio.CancelScope() as asking:
+                scopes.append(asking)
+                code = await _ask(invocation, settings, job)
         tasks.cancel_scope.cancel()
+    if code is not None:
         return code
     data = invocation.flags.get("data.folder")
     folder = f" --data {data}" if data else ""
@@ -116,11 +126,8 @@ async def _run(invocation: Invocation, job: Job) -> Exit:
     return Exit.INTERRUPTED
 
 
-async def _ask(invocation: Invocation, job: Job) -> Exit:
-    async with (
-        swarm_here(invocation, workers=job.workers, agents=(AGENTS_MODULE,), any_port=True) as (settings, _),
-        connections.store(settings) as store,
-    ):
+async def _ask(invocation: Invocation, settings: Settings, job: Job) -> Exit:
+    async with connections.store(settings) as store:
         records = Records(store)
         if job.spec is not None:
             await _submit(settings, store, job.spec)

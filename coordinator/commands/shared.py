@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from coordinator import connections
+from coordinator import stores
 from coordinator.invocation import Invocation
 from coordinator.output import live_line, message
 from coordinator.progress import Progress
@@ -34,7 +34,7 @@ async def stored(invocation: Invocation) -> AsyncGenerator[Records]:
 
     :raises StoreUnavailable: when the store does not answer.
     """
-    async with connections.store(prepare(invocation).settings) as store:
+    async with stores.store(prepare(invocation).settings) as store:
         yield Records(store)
 
 

@@ -1,0 +1,48 @@
+"""Agents that end in every way a run can see."""
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+
+from agents.agent import AgentFailure, Context, Discovery, Posting, agent
+from protocol.artifacts import artifact
+
+
+@artifact("note")
+class Note(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    text: str
+
+
+@agent("note", publishes=[Note])
+async def note(context: Context) -> Discovery:
+    """One small artifact, and one that is kept by digest."""
+    await context.step("read", {"topic": context.topic}, _read)
+    return Discovery(
+        artifacts=[
+            Posting(Note(text=context.topic), key="small", tags=("short",), text="a grüner note"),
+            Posting(Note(text="long " * 20_000), key="large", tags=("long",)),
+        ],
+        reward=0.5,
+        exhausted=True,
+    )
+
+
+async def _read() -> str:
+    return "read"
+
+
+@agent("boom")
+async def boom(context: Context) -> Discovery:
+    raise RuntimeError(f"boom over {context.topic}")
+
+
+@agent("refuse")
+async def refuse(context: Context) -> Discovery:
+    raise AgentFailure("user", "the topic makes no sense")
+
+
+@agent("nap")
+async def nap(context: Context) -> Discovery:
+    """Sleeps until its run is cancelled."""
+    await anyio.sleep(600)
+    return Discovery(exhausted=True)
