@@ -36,26 +36,22 @@ class AdaptiveMoment:
     trust: float
 
     def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        forecast, level = self.forecast(count, mean, in_flight), self.level(count + in_flight)
-        return upper_bound(forecast, level, least) if level else forecast
-
-    def level(self, count: int) -> float:
-        visits = count - PRIOR_WEIGHT
-        ratio = self.clock / max(visits, 1)
-        if ratio <= 1.0:
-            return 0.0
-        log = math.log(ratio)
-        return math.log(ratio * (log * log + 1.0)) / (PRIOR_WEIGHT + visits / self.dispersion)
-
-    def forecast(self, count: int, mean: float, in_flight: int) -> float:
-        """The next reward: the mean, as far as rewards have decayed since, and for each visit in flight."""
         visits, decay = count - PRIOR_WEIGHT, self.decay
         if not visits:
             mean *= self.trust
         elif decay < 1.0 and visits <= YOUNG:
+            # Of rewards that decay, the next is to the mean of those so far as this.
             left = decay**visits
             mean *= visits * (1.0 - decay) * left / (1.0 - left)
-        return mean * decay**in_flight
+        if in_flight:
+            visits += in_flight
+            mean *= decay**in_flight
+        ratio = self.clock / visits if visits else self.clock
+        if ratio <= 1.0:
+            return mean
+        log = math.log(ratio)
+        level = math.log(ratio * (log * log + 1.0)) / (PRIOR_WEIGHT + visits / self.dispersion)
+        return upper_bound(mean, level, least)
 
 
 class Adaptive:

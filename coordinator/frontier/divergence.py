@@ -33,8 +33,11 @@ def upper_bound(mean: float, level: float, least: float = 0.0) -> float:
     if level <= 0.0 or mean >= 1.0:
         return min(mean, 1.0)
     gap = least - mean
-    if gap > 0.0 and gap * gap > (level + _CLOSE) * _twice_variance(mean, least):
-        return mean
+    if gap > 0.0:
+        # Pinsker: kl(p, q) >= (q - p)^2 / (2 v), v the greatest variance of a coin between p and q.
+        nearest = least if least < 0.5 else max(mean, 0.5)
+        if gap * gap > 2.0 * nearest * (1.0 - nearest) * (level + _CLOSE):
+            return mean
     rest = 1.0 - mean
     reach = level - rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
     if gap > 0.0 and not _within(mean, rest, math.ceil(least * GRID), reach):
@@ -53,12 +56,6 @@ def upper_bound(mean: float, level: float, least: float = 0.0) -> float:
     while point > mean * GRID and not _within(mean, rest, point, reach):
         point -= 1
     return max(mean, point / GRID)
-
-
-def _twice_variance(low: float, high: float) -> float:
-    """Twice the greatest variance of a coin between the two: kl(p, q) >= (q - p)^2 over that (Pinsker)."""
-    nearest = high if high < 0.5 else max(low, 0.5)
-    return 2.0 * nearest * (1.0 - nearest)
 
 
 def _within(mean: float, rest: float, point: int, reach: float) -> bool:

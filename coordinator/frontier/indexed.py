@@ -139,8 +139,7 @@ class IndexFrontier:
         steps = [list(stairs.steps()) for stairs in self._idle]
         # The best of the last time are likely to be good again: then most others need no exact index.
         recent = [arm for arm in self._recent if arm.entry or arm.row.id in self._busy]
-        for arm in chain(recent, *steps, self._busy.values()):
-            contest.enter(arm)
+        contest.enter(chain(recent, *steps, self._busy.values()))
         hidden: list[Arm] = []
         while (arm := contest.next_to_hide()) is not None:
             hidden.append(arm)
@@ -162,8 +161,8 @@ class IndexFrontier:
         found = idle.following(arm.count, stairs[at - 1].mean if at else _BELOW_ALL)
         while found is not stop and found is not None:
             behind.append(found)
-            contest.enter(found)
             found = idle.following(found.count + 1, found.mean)
+        contest.enter(behind)
         stairs[at : at + 1] = behind
 
     def _leave(self, arm: Arm) -> None:
@@ -205,20 +204,23 @@ class _Contest:
         self._places = places
         self._best: list[Ranked] = []
 
-    def enter(self, arm: Arm) -> None:
-        """Once per contest: an arm that entered before is passed over."""
-        if arm.turn == self._turn:
-            return
-        arm.turn = self._turn
-        best, in_flight = self._best, arm.row.in_flight
-        full = len(best) == self._places
-        least = best[0].score if full else -math.inf
-        score = self._index(arm.count, arm.mean, in_flight, least)
-        if score < least:
-            return
-        insort(best, Ranked(score, arm.mean, -arm.count - in_flight, -arm.row.opened, arm))
-        if full:
-            del best[0]
+    def enter(self, arms: Iterable[Arm]) -> None:
+        """Once per contest: arms that entered before are passed over."""
+        best, places, turn, index = self._best, self._places, self._turn, self._index
+        least = best[0].score if len(best) == places else -math.inf
+        for arm in arms:
+            if arm.turn == turn:
+                continue
+            arm.turn = turn
+            in_flight = arm.row.in_flight
+            score = index(arm.count, arm.mean, in_flight, least)
+            if score < least:
+                continue
+            insort(best, Ranked(score, arm.mean, -arm.count - in_flight, -arm.row.opened, arm))
+            if len(best) > places:
+                del best[0]
+            if len(best) == places:
+                least = best[0].score
 
     def next_to_hide(self) -> Arm | None:
         """The best arm still in a bucket, which may hide others of the best; the last place hides none."""
