@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,8 @@ BLOCK_SECONDS = 120
 READY_SECONDS = 60
 DRAIN_SECONDS = 60
 READY = re.compile(r"^(up: data in|coordinator \S+ serves)", re.MULTILINE)
-HIDDEN = frozenset({"pyproject.toml", ".git", ".venv"})
-"""What of a checkout is not shown to a reader's session: nothing there concerns them."""
+SHOWN = ("README.md", "LICENSE", "Makefile", "docs", "compose", "bench")
+"""What of the repository is in the checkout of a session. It is linked, so nothing may write into it."""
 
 
 class Session:
@@ -27,9 +27,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
         self.folder.mkdir()
-        for entry in ROOT.iterdir():
-            if entry.name not in HIDDEN:
-                (self.folder / entry.name).symlink_to(entry)
+        for name in SHOWN:
+            (self.folder / name).symlink_to(ROOT / name)
         self._http_port = free_port()
         self._running: list[tuple[Block, subprocess.Popen[bytes], Path]] = []
         self._said = ""
@@ -128,7 +127,7 @@ class Session:
 
 
 @contextmanager
-def session(folder: Path) -> Iterator[Session]:
+def session(folder: Path) -> Generator[Session]:
     reader = Session(folder)
     try:
         yield reader

@@ -76,8 +76,6 @@ def test_the_schema_is_printed_without_a_checkout(installed: Installed) -> None:
 
 
 def test_without_servers_the_commands_say_what_is_missing(installed: Installed) -> None:
-    done = installed.run(
-        "worker", "--agents", "agents.research", "--nats-url", "nats://127.0.0.1:1", check=False
-    )
+    done = installed.run("coordinator", "runs", "--redis-url", "redis://127.0.0.1:1", check=False)
     assert done.returncode == Exit.UNREACHABLE
     assert "hint: " in done.stderr
