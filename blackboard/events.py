@@ -145,11 +145,12 @@ class TaskSettled(Event):
     """The end of a task. `reward_micro` is told to the frontier unless the task was cancelled.
 
     `worker` is whose result it was; None when the task ended without one, and its token with it.
+    `token` is empty where the task waited for its next dispatch.
     """
 
     kind = "task_settled"
     task: Id
-    token: Id
+    token: Id | Literal[""]
     status: Literal["done", "failed", "cancelled", "dead"]
     reason: str = ""
     worker: Id | None = None

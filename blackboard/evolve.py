@@ -25,6 +25,9 @@ from blackboard.state import (
 from protocol.artifacts import digest_of
 from protocol.messages import Step
 
+PARENTS_LIMIT = 100
+"""Further parents in a direction's row, which stays small however often it is proposed; the log has all."""
+
 
 def begin(event: ev.RunCreated) -> RunState:
     """The state after a run's first event."""
@@ -122,7 +125,8 @@ def _direction_opened(state: RunState, event: ev.DirectionOpened) -> None:
 
 def _direction_proposed_again(state: RunState, event: ev.DirectionProposedAgain) -> None:
     row = _direction(state, event.direction)
-    row.parents = (*row.parents, event.parent)
+    if len(row.parents) < PARENTS_LIMIT:
+        row.parents = (*row.parents, event.parent)
 
 
 def _direction_retired(state: RunState, event: ev.DirectionRetired) -> None:

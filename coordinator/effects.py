@@ -19,6 +19,7 @@ from coordinator.decision import (
     SendDrop,
     SendReceipt,
 )
+from coordinator.decisions.dispatch import deadline_ms
 from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.reading import step_row_keys
@@ -185,5 +186,5 @@ def _grant(
         settings=state.spec.settings,
         steps=steps,
         steps_more=len(steps) < task.steps,
-        deadline_ms=state.spec.deadline_ms,
+        deadline_ms=deadline_ms(state, task.agent),
     )

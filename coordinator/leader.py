@@ -49,13 +49,14 @@ from coordinator.observing import observe
 from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.pace import Pace
-from coordinator.reading import Journals, Unpacking
+from coordinator.reading import Journals, Unpacking, check_sizes
 from coordinator.run import Run
 from coordinator.topology import discovery_consumer, task_consumer
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import HeadMismatch, InvalidMessage, NotFound, Overloaded, StaleLeader, StoreUnavailable
 from protocol.messages import (
+    INLINE_BODY_BYTES,
     CancelRequest,
     ClaimRequest,
     Control,
@@ -213,6 +214,8 @@ class Leader:
         try:
             request = decode_as(message.data, RecordRequest)
             self._admit(message, request.worker)
+            if len(message.data) > INLINE_BODY_BYTES:
+                check_sizes(request.steps)
         except (InvalidMessage, Overloaded) as error:
             self._refuse(message, error)
             return

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 
 from blackboard.state import RunState
+from coordinator.decisions.dispatch import deadline_ms
 from coordinator.office import Office
 from coordinator.topology import task_consumer
 from protocol import subjects
@@ -57,7 +58,7 @@ class Outbox:
             token=task.token,
             agent=task.agent,
             direction=task.direction,
-            deadline_ms=state.spec.deadline_ms,
+            deadline_ms=deadline_ms(state, task.agent),
             topic=direction.topic,
             inputs=direction.inputs[:100],
         )

@@ -1,22 +1,35 @@
 """What a leader must read before it can decide: journals of older attempts, bodies that travelled apart."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from blackboard.encoding import decode_steps
 from blackboard.evolve import step_digest, step_key
 from blackboard.state import RunState
 from blackboard.store import BlackboardStore
-from protocol.errors import InvalidMessage, NotFound
-from protocol.messages import Failure, SwarmDiscovery
+from protocol.artifacts import canonical_json
+from protocol.errors import InvalidMessage, MessageTooLarge, NotFound
+from protocol.messages import INLINE_BODY_BYTES, BodyRef, Failure, Step, SwarmDiscovery
 from protocol.strict_json import parse_object
 
 STEP_KEY_WIDTH = 6
 READ_BYTES = 4 * 1024 * 1024
 PAYLOAD_LIMIT_BYTES = 256 * 1024 * 1024
+CONTENT = ("artifacts", "follow_ups")
+"""What of a discovery may travel apart; whose it is may not."""
 
 
 def step_row_keys(task: str, first: int, count: int) -> list[str]:
     return [f"{task}:{number:0{STEP_KEY_WIDTH}d}" for number in range(first, first + count)]
+
+
+def check_sizes(steps: Sequence[Step]) -> None:
+    """:raises MessageTooLarge: for a value that no reply could carry."""
+    for step in steps:
+        size = 0 if step.body is not None else len(canonical_json(step.value))
+        if size > INLINE_BODY_BYTES:
+            raise MessageTooLarge(f"value of step {step.path}", size, INLINE_BODY_BYTES)
 
 
 class Journals:
@@ -60,17 +73,26 @@ class Unpacking:
         try:
             if discovery.body is not None:
                 content = parse_object(await self._read(discovery.body.digest))
+                found = {name: content[name] for name in CONTENT if name in content}
                 discovery = SwarmDiscovery.model_validate(
-                    {**discovery.model_dump(exclude={"artifacts", "follow_ups", "body"}), **content}
+                    {**discovery.model_dump(exclude={*CONTENT, "body"}), **found}
                 )
             for draft in discovery.artifacts:
                 if draft.body is not None:
-                    await self._store.get(self._run, draft.body.digest, offset=0, limit=1)
+                    await self._check(draft.body)
         except NotFound as error:
             return _failed(discovery, "transient", f"the discovery names a body that is not there: {error}")
         except (InvalidMessage, ValidationError) as error:
             return _failed(discovery, "bug", f"the discovery's body cannot be read: {error}"[:4000])
         return discovery
+
+    async def _check(self, body: BodyRef) -> None:
+        """:raises NotFound: when the body is not there.
+        :raises InvalidMessage: when it has another size, by which nobody could read it.
+        """
+        _, size = await self._store.get(self._run, body.digest, offset=0, limit=1)
+        if size != body.size_bytes:
+            raise InvalidMessage("size_bytes", f"the body has {size:,} bytes", "name the body as it was put")
 
     async def _read(self, digest: str) -> bytes:
         data, size = await self._store.get(self._run, digest, offset=0, limit=READ_BYTES)

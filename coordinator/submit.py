@@ -7,10 +7,13 @@ from blackboard.spec import RunSpec
 from blackboard.store import Batch, BlackboardStore
 from coordinator.frontier.policies import POLICIES
 from protocol import subjects
+from protocol.artifacts import canonical_json
 from protocol.errors import InvalidMessage, Overloaded
 from protocol.transport.contract import Transport
 
 RETRY_AFTER_SECONDS = 10.0
+SETTINGS_BYTES = 64 * 1024
+"""A run's settings travel with every grant."""
 
 
 async def submit(
@@ -40,6 +43,10 @@ async def submit(
 
 def check(spec: RunSpec) -> None:
     """:raises InvalidMessage: for a specification that nobody could lead."""
+    if len(canonical_json(spec.settings)) > SETTINGS_BYTES:
+        raise InvalidMessage(
+            "settings", f"are over {SETTINGS_BYTES:,} bytes of JSON", "name a file or an artifact instead"
+        )
     names = [agent.name for agent in spec.agents]
     for number, agent in enumerate(spec.agents):
         if agent.name in names[:number]:

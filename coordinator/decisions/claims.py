@@ -4,13 +4,25 @@ from blackboard import events as ev
 from blackboard.evolve import step_digest, step_key
 from blackboard.state import OPEN, RunState, StepKey, TaskRow
 from coordinator.decision import AnswerClaim, Claim, Decision, Env, RecordSteps, Reply
-from protocol.messages import Lease, RecordReply, Refusal, Step
+from protocol.artifacts import canonical_json
+from protocol.messages import REPLY_BYTES, Lease, RecordReply, Refusal, Step
+
+GRANT_BYTES = 600
+"""What a grant takes in a reply besides goal, settings, topic and inputs."""
+INPUT_BYTES = 70
+"""What the id of an input takes."""
 
 
 def claim(state: RunState, command: Claim, env: Env) -> Decision:
-    """Grants each lease that is dispatched and unheld, and again what the same incarnation holds."""
+    """Grants each lease that is dispatched and unheld, and again what the same incarnation holds.
+
+    What the reply has no room for stays unanswered: its message comes again. A repeated claim moves the
+    lease to its own number, so that beats which were sent before its answer say nothing of the lease.
+    """
     request = command.request
     decision = Decision()
+    common = len(canonical_json([state.spec.goal, state.spec.settings]))
+    room = REPLY_BYTES
     granted: list[Lease] = []
     refused: list[Refusal] = []
     for lease in request.leases:
@@ -19,8 +31,11 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
         if task is None or reason:
             refused.append(Refusal(task=lease.task, token=lease.token, reason=reason))
             continue
+        room -= common + _own_bytes(state, task)
+        if room < 0 and granted:
+            break
         granted.append(lease)
-        if task.status == "dispatched":
+        if task.status == "dispatched" or task.grant < request.number:
             decision.events.append(
                 ev.TaskClaimed(
                     at_ms=env.now_ms,
@@ -33,6 +48,11 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
             )
     decision.effects.append(AnswerClaim(command.source, request.number, tuple(granted), tuple(refused)))
     return decision
+
+
+def _own_bytes(state: RunState, task: TaskRow) -> int:
+    direction = state.directions[task.direction]
+    return GRANT_BYTES + len(direction.topic.encode()) + INPUT_BYTES * len(direction.inputs)
 
 
 def _refusal(state: RunState, task: TaskRow | None, command: Claim, lease: Lease) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
+from blackboard.spec import AgentSpec
 from blackboard.state import RunState, TaskRow
 from coordinator.decision import Env
 from protocol.artifacts import Artifact
@@ -15,11 +16,13 @@ def follow_ups(state: RunState, task: TaskRow | None, proposals: Sequence[Follow
     """Directions for what a task, or the run's spec, proposes; the same thing again meets itself."""
     events: list[Event] = []
     opened: set[str] = set()
+    met: set[str] = set()
     for proposal in proposals:
         identity = direction_id(state.spec.run, proposal.agent, proposal.topic, proposal.inputs)
         refusal = _refusal(state, proposal, len(opened))
         if identity in state.directions or identity in opened:
-            if task is not None and identity != task.direction:
+            if task is not None and identity not in met and _is_new_parent(state, identity, task.direction):
+                met.add(identity)
                 events.append(
                     ev.DirectionProposedAgain(
                         at_ms=env.now_ms, direction=identity, parent=task.direction, task=task.id
@@ -37,14 +40,25 @@ def follow_ups(state: RunState, task: TaskRow | None, proposals: Sequence[Follow
             )
         else:
             opened.add(identity)
+            met.add(identity)
             events.append(_opened(state, task, proposal, identity, env))
     return events
 
 
+def _is_new_parent(state: RunState, identity: str, parent: str) -> bool:
+    direction = state.directions[identity]
+    return parent not in (identity, direction.parent, *direction.parents)
+
+
 def _refusal(state: RunState, proposal: FollowUp, opened: int) -> str:
     """Why a proposal cannot become a direction; empty when it can."""
-    if state.agents.get(proposal.agent) is None:
+    agent = state.agents.get(proposal.agent)
+    if agent is None:
         return f"the run has no agent {proposal.agent!r}"
+    if agent.trigger == "finish":
+        return f"agent {agent.name!r} runs once, when all else has ended"
+    if agent.trigger == "explore" and state.totals.status != "running":
+        return "exploration has ended"
     if not proposal.topic.strip() and not proposal.inputs:
         return "neither topic nor inputs"
     if state.totals.directions + opened >= state.spec.max_directions:
@@ -65,8 +79,15 @@ def _opened(
         parent=task.direction if task else None,
         task=task.id if task else None,
         prior_micro=None if proposal.prior is None else round(proposal.prior * MICRO),
-        max_visits=proposal.max_visits or (agent.max_visits if agent else None),
+        max_visits=proposal.max_visits or _visits_by_default(agent),
     )
+
+
+def _visits_by_default(agent: AgentSpec | None) -> int | None:
+    """Only exploration comes back to a direction by itself, for only its visits count in the budget."""
+    if agent is None or agent.max_visits is not None or agent.trigger == "explore":
+        return agent.max_visits if agent else None
+    return 1
 
 
 def triggered(state: RunState, task: TaskRow, artifacts: Sequence[Artifact], env: Env) -> list[Event]:

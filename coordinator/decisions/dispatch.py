@@ -17,7 +17,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
         if total <= 0:
             break
         task = state.tasks[identity]
-        if task.not_before_ms > env.now_ms or room[task.agent] <= 0:
+        if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or is_late(state, task.agent, env.now_ms):
             continue
         room[task.agent] -= 1
         total -= 1
@@ -68,10 +68,24 @@ def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
     """Whether a new visit for this agent may be made at all: open directions, and what the run allows."""
     if state.choosable[agent] <= 0 or state.totals.ended or state.totals.cancelling:
         return False
+    if is_late(state, agent, now_ms):
+        return False
     spec = state.agents.get(agent)
     if spec is None or spec.trigger != "explore":
         return True
     return state.totals.exploring and not exploration_limit(state, now_ms)
+
+
+def deadline_ms(state: RunState, agent: str) -> int | None:
+    """When an agent's tasks must have ended. Finishing agents have none: they report what was found."""
+    spec = state.agents.get(agent)
+    return None if spec is not None and spec.trigger == "finish" else state.spec.deadline_ms
+
+
+def is_late(state: RunState, agent: str, now_ms: int) -> bool:
+    """Whether nothing may begin any more for this agent."""
+    deadline = deadline_ms(state, agent)
+    return deadline is not None and now_ms >= deadline
 
 
 def exploration_limit(state: RunState, now_ms: int) -> str:

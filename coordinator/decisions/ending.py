@@ -1,26 +1,34 @@
 """What time and absence do: lost leases, deadlines, the end of exploration, the end of the run."""
 
+from collections.abc import Sequence
+
 from blackboard import events as ev
 from blackboard.events import Event
 from blackboard.state import RunState, TaskRow
 from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, Sweep
 from coordinator.decisions.directions import finishing
-from coordinator.decisions.dispatch import exploration_limit
+from coordinator.decisions.dispatch import exploration_limit, is_late
 from coordinator.decisions.results import end
 from protocol.messages import CancelReply, Lease
 
 GRACE_AFTER_DEADLINE_MS = 30_000
 """How long tasks that run at the deadline may still bring their result."""
+LATE = "the deadline has passed"
+ENDS_OR_REQUEUES = (ev.TaskSettled, ev.TaskRequeued)
 
 
 def sweep(state: RunState, command: Sweep, env: Env) -> Decision:
-    """Takes back lost leases; cancels what runs past the deadline's grace."""
+    """Takes back lost leases; cancels what waits at the deadline, and what runs past its grace."""
     decision = Decision()
     for lost in command.lost:
         _take_back(state, lost, env, decision)
     deadline = state.spec.deadline_ms
-    if deadline is not None and env.now_ms >= deadline + GRACE_AFTER_DEADLINE_MS:
-        _cancel_open_tasks(state, env, "the deadline has passed", decision)
+    if deadline is not None and env.now_ms >= deadline:
+        late = [task for task in _open_tasks(state) if is_late(state, task.agent, env.now_ms)]
+        if env.now_ms < deadline + GRACE_AFTER_DEADLINE_MS:
+            late = [task for task in late if task.status != "running"]
+        taken_back = {event.task for event in decision.events if isinstance(event, ENDS_OR_REQUEUES)}
+        _cancel(state, [task for task in late if task.id not in taken_back], env, LATE, decision)
     return decision
 
 
@@ -55,10 +63,13 @@ def _take_back(state: RunState, lost: Lost, env: Env, decision: Decision) -> Non
             )
 
 
-def _cancel_open_tasks(state: RunState, env: Env, reason: str, decision: Decision) -> None:
+def _open_tasks(state: RunState) -> list[TaskRow]:
     held = (identity for tasks in state.held.values() for identity in tasks)
-    for identity in (*state.queued, *state.dispatched, *held):
-        task = state.tasks[identity]
+    return [state.tasks[identity] for identity in (*state.queued, *state.dispatched, *held)]
+
+
+def _cancel(state: RunState, tasks: Sequence[TaskRow], env: Env, reason: str, decision: Decision) -> None:
+    for task in tasks:
         decision.events += end(state, task, env, "cancelled", reason, None, decision)
         _drop(task, decision)
 
@@ -74,7 +85,8 @@ def cancel(state: RunState, command: Cancel, env: Env) -> Decision:
     decision = Decision(effects=[Reply(command.source, CancelReply(already_ended=over))])
     if not over:
         decision.events.append(ev.RunCancelled(at_ms=env.now_ms, reason=command.reason))
-        _cancel_open_tasks(state, env, f"the run was cancelled: {command.reason}", decision)
+        reason = f"the run was cancelled: {command.reason}"
+        _cancel(state, _open_tasks(state), env, reason, decision)
     return decision
 
 
@@ -88,18 +100,19 @@ def conclude(state: RunState, env: Env) -> Decision:
         limit = exploration_limit(state, env.now_ms)
         if limit:
             decision.events.append(ev.ExplorationStopped(at_ms=env.now_ms, reason=limit))
-    if state.open_tasks == 0 and not _more_to_visit(
-        state, exploring=totals.exploring and not decision.events
-    ):
+    exploring = totals.exploring and not decision.events
+    if state.open_tasks == 0 and not _more_to_visit(state, env.now_ms, exploring=exploring):
         decision.events += _next_phase(state, env)
     return decision
 
 
-def _more_to_visit(state: RunState, *, exploring: bool) -> bool:
+def _more_to_visit(state: RunState, now_ms: int, *, exploring: bool) -> bool:
     if state.totals.cancelling:
         return False
     return any(
-        state.choosable[agent.name] > 0 and (exploring or agent.trigger != "explore")
+        state.choosable[agent.name] > 0
+        and (exploring or agent.trigger != "explore")
+        and not is_late(state, agent.name, now_ms)
         for agent in state.spec.agents
     )
 

@@ -1,6 +1,7 @@
 """Discoveries: a result is folded once, under the token of its task's newest dispatch, or refused."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Literal
 
 from blackboard import events as ev
@@ -8,10 +9,18 @@ from blackboard.events import MICRO, Event
 from blackboard.state import RunState, TaskRow
 from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendReceipt
 from coordinator.decisions.directions import follow_ups, triggered
-from protocol.artifacts import Artifact, Producer, digest_of
-from protocol.errors import ArtifactConflict
+from coordinator.decisions.dispatch import is_late
+from protocol.artifacts import Artifact, Producer, canonical_json
+from protocol.errors import ArtifactConflict, MessageTooLarge
 from protocol.ids import artifact_id
-from protocol.messages import ArtifactDraft, DeadLetter, Failure, Receipt, SwarmDiscovery
+from protocol.messages import (
+    INLINE_BODY_BYTES,
+    ArtifactDraft,
+    DeadLetter,
+    Failure,
+    Receipt,
+    SwarmDiscovery,
+)
 
 BACKOFF_BASE_MS = 1_000
 BACKOFF_LIMIT_MS = 60_000
@@ -54,9 +63,9 @@ def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env,
     if discovery.outcome == "done":
         try:
             artifacts = _artifacts(state, task, discovery.artifacts, env)
-        except ArtifactConflict as conflict:
-            failure = Failure(kind="bug", message=str(conflict))
-            decision.events += end(state, task, env, "dead", str(conflict), failure, decision, discovery)
+        except (ArtifactConflict, MessageTooLarge) as error:
+            failure = Failure(kind="bug", message=str(error))
+            decision.events += end(state, task, env, "dead", str(error), failure, decision, discovery)
         else:
             decision.events += _done(state, task, discovery, artifacts, env)
     elif discovery.outcome == "released":
@@ -95,14 +104,16 @@ def _done(
 def _artifacts(
     state: RunState, task: TaskRow, drafts: Sequence[ArtifactDraft], env: Env
 ) -> Sequence[Artifact]:
-    """:raises ArtifactConflict: when two drafts have one id and differ."""
+    """:raises ArtifactConflict: when two drafts have one id and differ.
+    :raises MessageTooLarge: for a payload that no reply could carry.
+    """
     artifacts: dict[str, Artifact] = {}
     ordinals: dict[str, int] = {}
     producer = Producer(agent=task.agent, task=task.id, attempt=task.attempt)
     for draft in drafts:
         ordinal = ordinals[draft.type] = ordinals.get(draft.type, 0) + 1
         identity = artifact_id(task.id, draft.type, draft.key or str(ordinal))
-        digest = digest_of(draft.payload) if draft.body is None else draft.body.digest
+        digest = _digest_of_payload(draft) if draft.body is None else draft.body.digest
         if identity in artifacts:
             if artifacts[identity].digest != digest:
                 raise ArtifactConflict(identity)
@@ -113,7 +124,7 @@ def _artifacts(
             number=state.totals.artifacts + len(artifacts) + 1,
             type=draft.type,
             version=draft.version,
-            payload=draft.payload,
+            payload=draft.payload if draft.body is None else None,
             body=draft.body,
             digest=digest,
             producer=producer,
@@ -129,9 +140,19 @@ def _artifacts(
     return tuple(artifacts.values())
 
 
+def _digest_of_payload(draft: ArtifactDraft) -> str:
+    raw = canonical_json(draft.payload)
+    if len(raw) > INLINE_BODY_BYTES:
+        raise MessageTooLarge(f"payload of {draft.type}", len(raw), INLINE_BODY_BYTES)
+    return sha256(raw).hexdigest()
+
+
 def _failed(
     state: RunState, task: TaskRow, discovery: SwarmDiscovery, failure: Failure, env: Env, decision: Decision
 ) -> list[Event]:
+    if failure.kind in ("capacity", "transient") and is_late(state, task.agent, env.now_ms):
+        reason = f"the deadline has passed; {failure.kind}: {failure.message}"
+        return end(state, task, env, "cancelled", reason, failure, decision, discovery)
     wait_ms = round((failure.retry_after_seconds or 0) * 1000)
     if failure.kind == "capacity":
         wait_ms = wait_ms or round(BACKOFF_LIMIT_MS / 2 * (1 + env.draw()))

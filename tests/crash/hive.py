@@ -227,8 +227,12 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     assert max(ends.values()) == 1, "a task ended twice"
     tokens = [event.token for event in events if isinstance(event, ev.TaskDispatched)]
     assert len(tokens) == len(set(tokens)), "dispatched twice under one epoch"
-    claims = [event.token for event in events if isinstance(event, ev.TaskClaimed)]
-    assert len(claims) == len(set(claims)), "two workers were granted one epoch"
+    claims = {
+        (event.token, event.worker, event.incarnation)
+        for event in events
+        if isinstance(event, ev.TaskClaimed)
+    }
+    assert len(claims) == len({token for token, *_ in claims}), "two workers were granted one epoch"
     _check_statistics(state)
     await _check_artifacts(clients, run, events)
     assert {

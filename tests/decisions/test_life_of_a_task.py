@@ -4,7 +4,8 @@ import pytest
 
 from blackboard import events as ev
 from coordinator.decision import Bury, Cancel, Loss, Lost, RecordSteps, Reply, SendDrop, Sweep
-from protocol.messages import CancelReply, Lease, RecordReply, RecordRequest, Step
+from coordinator.liveness import Fleet, Patience
+from protocol.messages import CancelReply, Lease, RecordReply, RecordRequest, Step, SwarmHeartbeat
 from tests.support.table import Table, spec
 
 
@@ -44,10 +45,24 @@ def test_a_discovery_delivered_twice_counts_once_and_is_receipted_twice(table):
     assert len(table.log) == before
 
 
-def test_a_claim_repeated_by_the_same_incarnation_gets_the_same_grant(table):
+def test_a_claim_repeated_by_the_same_incarnation_gets_the_same_grant_under_the_newest_number(table):
     lease = table.held()
+    first = table.task(lease).grant
     assert table.claim(lease).granted == (lease,)
-    assert sum(isinstance(event, ev.TaskClaimed) for event in table.log) == 1
+    assert table.task(lease).grant > first
+    before = len(table.log)
+    assert table.claim(lease, number=table.task(lease).grant).granted == (lease,)
+    assert len(table.log) == before
+
+
+def test_beats_sent_before_a_repeated_claim_was_answered_do_not_take_the_task_back(table):
+    lease = table.held()
+    fleet = Fleet(Patience())
+    beat = SwarmHeartbeat(worker="w1", incarnation="i1", claims_through=table.task(lease).grant)
+    fleet.heard(beat, 1.0)
+    table.claim(lease)
+    fleet.heard(beat, 2.0)
+    assert fleet.lost(table.state, 3.0, 0.0) == []
 
 
 @pytest.mark.parametrize(("worker", "incarnation"), [("w2", "i1"), ("w1", "i2")])

@@ -101,9 +101,11 @@ class Table:
                 return Lease(task=event.task, token=event.token)
         return None
 
-    def claim(self, *leases: Lease, worker: str = "w1", incarnation: str = "i1") -> AnswerClaim:
+    def claim(
+        self, *leases: Lease, worker: str = "w1", incarnation: str = "i1", number: int | None = None
+    ) -> AnswerClaim:
         request = ClaimRequest(
-            worker=worker, incarnation=incarnation, number=next(self._claims), leases=leases
+            worker=worker, incarnation=incarnation, number=number or next(self._claims), leases=leases
         )
         answer = self.do(Claim(request, "source")).effects[-1]
         assert isinstance(answer, AnswerClaim)
