@@ -1,0 +1,96 @@
+"""How often the stopping rule retires a direction that was still worth a visit, and how much it collects.
+
+    python -m bench.frontier_stopping [--seeds N] [--json]
+
+A direction is retired wrongly if its latent mean was at least the least reward θ at that moment. The
+run ends when all have retired. `collected` is the share of the useful visits (latent mean at least θ)
+that were made, in worlds where they can be counted.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from bench.frontier_play import Play
+from bench.frontier_worlds import TREES, Flat, World, abrupt, gradual
+from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
+from coordinator.frontier.stopping import StoppingRule
+
+LEAST_REWARD = 0.25
+WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    world: str
+    visits: float
+    retired: float
+    wrongly: float
+    wrongly_share: float
+    collected: float | None
+
+
+def worlds() -> dict[str, World]:
+    return {
+        "gradual K=50": Flat(50, graded=False, drift=gradual, visits=100_000),
+        "gradual K=50 graded": Flat(50, graded=True, drift=gradual, visits=100_000),
+        "abrupt K=50": Flat(50, graded=False, drift=abrupt, visits=100_000),
+        "abrupt K=50 graded": Flat(50, graded=True, drift=abrupt, visits=100_000),
+        "flat K=50": Flat(50, graded=False, visits=5_000),
+        **TREES,
+    }
+
+
+def measured(name: str, world: World, seeds: int) -> Stopping:
+    rule = StoppingRule(LEAST_REWARD)
+    plays = [Play(world, POLICIES[DEFAULT_POLICY], WORKERS, seed, rule=rule) for seed in range(seeds)]
+    for play in plays:
+        play.run()
+    retired = sum(len(play.retired) for play in plays)
+    wrongly = sum(latent >= LEAST_REWARD for play in plays for latent in play.retired)
+    collected = None
+    if isinstance(world, Flat) and world.visits > 5_000:
+        useful = sum(_useful(world, mean) for play in plays for mean in play.latent.values())
+        collected = sum(latent >= LEAST_REWARD for play in plays for latent in play.chosen) / useful
+    return Stopping(
+        world=name,
+        visits=sum(len(play.chosen) for play in plays) / seeds,
+        retired=retired / seeds,
+        wrongly=wrongly / seeds,
+        wrongly_share=wrongly / max(retired, 1),
+        collected=collected,
+    )
+
+
+def _useful(world: Flat, mean: float) -> int:
+    """Visits of a direction that are worth making."""
+    earlier = 0
+    while world.drift(mean, earlier) >= LEAST_REWARD:
+        earlier += 1
+    return earlier
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = [measured(name, world, options.seeds) for name, world in worlds().items()]
+    if options.json:
+        print(json.dumps([asdict(line) for line in found]))
+        return 0
+    print("| world | visits | retired | wrongly | share | collected |\n|---|---|---|---|---|---|")
+    for line in found:
+        collected = "" if line.collected is None else f"{line.collected:.1%}"
+        print(
+            f"| {line.world} | {line.visits:,.0f} | {line.retired:.1f} | {line.wrongly:.2f} "
+            f"| {line.wrongly_share:.1%} | {collected} |"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
