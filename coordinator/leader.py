@@ -89,6 +89,7 @@ class Leader:
         self._run: Run
         self._head = 0
         self._leading = False
+        self._failure: Exception | None = None
         self._trimmed = 0
         self._outbox: Outbox
         self._release: Release
@@ -181,10 +182,20 @@ class Leader:
     # Commands
 
     def _do(self, command: Command) -> Decision:
-        """Decides, applies to the tentative state, and keeps what must be appended and let out."""
-        decision = decide(self._run, command, self._env())
-        for event in decision.events:
-            self._run.apply(event)
+        """Decides, applies to the tentative state, and keeps what must be appended and let out.
+
+        An error ends the lead: the tentative state can't be trusted any more.
+        """
+        if self._failure is not None:
+            return Decision()
+        try:
+            decision = decide(self._run, command, self._env())
+            for event in decision.events:
+                self._run.apply(event)
+        except Exception as error:  # noqa: BLE001 - the commit loop raises it
+            self._failure = error
+            self._wake.set()
+            return Decision()
         if decision.events or decision.effects:
             self._events += decision.events
             self._effects += decision.effects
@@ -305,6 +316,8 @@ class Leader:
         while True:
             with anyio.move_on_after(ttl / 3):
                 await self._wake.wait()
+            if self._failure is not None:
+                raise self._failure
             self._fill()
             self._do(Conclude())
             self._wake = anyio.Event()

@@ -14,7 +14,7 @@ EndState = Literal["done", "failed", "cancelled", "dead"]
 RequeueCause = Literal["silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity"]
 RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
 RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded"]
-LeadEnd = Literal["released", "stale", "rolled_back", "unavailable"]
+LeadEnd = Literal["released", "stale", "rolled_back", "unavailable", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from coordinator.allotment import Slots, allot, offered
 from coordinator.board import Board, Epilogue
 from coordinator.clock import Clock
 from coordinator.decisions.dispatch import wanted
+from coordinator.elections import Elections
 from coordinator.forwarding import forward_bare_roots
 from coordinator.leader import Leader
 from coordinator.liveness import Fleet, Patience
-from coordinator.observations import BusDrift, LeadEnd, Observers, Refused, StoreRetry, WorkersSeen
+from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
 from coordinator.office import Office, Post, Shares
 from coordinator.settings import Settings
 from coordinator.topology import streams
@@ -27,8 +28,6 @@ from protocol.transport.contract import Message, Transport
 DEMAND_SECONDS = 1.0
 SHARES_SECONDS = 0.25
 TOPOLOGY_SECONDS = 10.0
-STAGGER_SECONDS = 0.05
-"""How much later a coordinator stands for a run per run that it leads already: so runs spread out."""
 
 
 class Coordinator:
@@ -59,19 +58,16 @@ class Coordinator:
             self._shares,
             self._heads,
         )
-        self._leaders: dict[str, Leader] = {}
-        self._standing: set[str] = set()
-        self._active: frozenset[str] = frozenset()
+        self._elections = Elections(self._office, self._heads)
         self._demands: dict[str, tuple[Demand, float]] = {}
-        self._bell = anyio.Event()
-        self._ready = False
+        self._bus_answered = True
         self._tasks: TaskGroup
         self._epilogue: Epilogue
 
     @property
     def ready(self) -> bool:
         """Whether store and bus answered at the last look."""
-        return self._ready
+        return self._elections.answered and self._bus_answered
 
     @property
     def fleet(self) -> Fleet:
@@ -80,7 +76,7 @@ class Coordinator:
     @property
     def leaders(self) -> Mapping[str, Leader]:
         """Leaders of the runs that are led from here, by run."""
-        return self._leaders
+        return self._elections.leaders
 
     async def serve(self) -> None:
         """Serves until it is cancelled; gives up its leads on the way out."""
@@ -90,7 +86,7 @@ class Coordinator:
             self._tasks = tasks
             await self._listen(stack)
             await self._read_stored_beats()
-            tasks.start_soon(self._stand_regularly, name="elections")
+            tasks.start_soon(self._elections.hold, tasks, name="elections")
             tasks.start_soon(self._share_regularly, name="shares")
             tasks.start_soon(self._tell_demand_regularly, name="demand")
             tasks.start_soon(self._ensure_regularly, name="topology")
@@ -100,22 +96,17 @@ class Coordinator:
     async def _listen(self, stack: AsyncExitStack) -> None:
         transport = self._office.transport
         board = Board(self._office, self._tasks)
-        self._epilogue = Epilogue(self._office, self._tasks, self._is_active)
+        self._epilogue = Epilogue(self._office, self._tasks, self._elections.is_active)
         for verb, handler in (*board.verbs.items(), *self._epilogue.verbs.items()):
             subject = subjects.board("*", "*", verb)
             await stack.enter_async_context(transport.subscribe(subject, handler, queue="board"))
         handlers: dict[str, Callable[[Message], None]] = {
             subjects.heartbeat("*"): self._on_beat,
             subjects.DEMAND: self._on_demand,
-            subjects.RUNS: self._on_bell,
+            subjects.RUNS: lambda _: self._elections.ring(),
         }
         for subject, handler in handlers.items():
             await stack.enter_async_context(transport.subscribe(subject, handler))
-
-    def _is_active(self, run: str) -> bool:
-        return run in self._leaders or run in self._active
-
-    # The fleet
 
     async def _read_stored_beats(self) -> None:
         now_ms = self._office.clock.now_ms()
@@ -145,10 +136,10 @@ class Coordinator:
         for lease in beat.held:
             held.setdefault(lease.run, []).append(lease)
         for run, leases in held.items():
-            leader = self._leaders.get(run)
+            leader = self.leaders.get(run)
             if leader is not None:
                 leader.heard(beat)
-            elif not self._is_active(run):
+            elif not self._elections.is_active(run):
                 self._tasks.start_soon(self._release_orphans, beat.worker, run, leases)
 
     async def _release_orphans(self, worker: str, run: str, leases: list[Held]) -> None:
@@ -167,8 +158,6 @@ class Coordinator:
             return
         drops = tuple(lease for lease in leases if lease.state == "running")
         self._office.post.control(worker, Control(receipts=tuple(receipts), drop=drops))
-
-    # Shares
 
     def _on_demand(self, message: Message) -> None:
         try:
@@ -189,15 +178,15 @@ class Coordinator:
         demands = {
             run: demand.wanted
             for run, (demand, heard) in self._demands.items()
-            if now - heard < 3 * DEMAND_SECONDS and run not in self._leaders
+            if now - heard < 3 * DEMAND_SECONDS and run not in self.leaders
         }
         demands |= {
-            run: wanted(leader.run.state, now_ms) for run, leader in self._leaders.items() if leader.leading
+            run: wanted(leader.run.state, now_ms) for run, leader in self.leaders.items() if leader.leading
         }
         shares = allot(demands, fleet)
         if shares != self._shares.runs or shown != self._shares.offered:
             self._shares.runs, self._shares.offered = shares, shown
-            for leader in self._leaders.values():
+            for leader in self.leaders.values():
                 leader.spread()
 
     async def _share_regularly(self) -> None:
@@ -210,7 +199,7 @@ class Coordinator:
         while True:
             await anyio.sleep(DEMAND_SECONDS)
             now_ms = office.clock.now_ms()
-            for run, leader in self._leaders.items():
+            for run, leader in self.leaders.items():
                 if leader.leading:
                     demand = Demand(
                         coordinator=office.post.name,
@@ -238,74 +227,6 @@ class Coordinator:
             WorkersSeen(counts["alive"], counts["busy"], counts["draining"], counts["silent"], slots, free)
         )
 
-    # Leads
-
-    def _on_bell(self, message: Message) -> None:
-        del message
-        self._bell.set()
-
-    async def _stand_regularly(self) -> None:
-        """Looks for runs without a leader: at every bell, and often enough to notice a lease that ran out."""
-        period = min(1.0, self._office.settings.liveness.lease_seconds / 5)
-        while True:
-            try:
-                active = await self._office.store.runs(active=True)
-            except StoreUnavailable:
-                self._ready = False
-                self._office.observers.notify(StoreRetry("", "runs"))
-            else:
-                self._ready = True
-                self._active = frozenset(active)
-                for run in active:
-                    if run not in self._leaders and run not in self._standing:
-                        self._standing.add(run)
-                        self._tasks.start_soon(self._stand, run)
-            with anyio.move_on_after(period):
-                await self._bell.wait()
-            self._bell = anyio.Event()
-
-    async def _stand(self, run: str) -> None:
-        """Tries once to become the leader of a run, and leads it to the end of the lead."""
-        office = self._office
-        token = office.clock.token()
-        try:
-            await self._let_others_go_first()
-            if await office.store.acquire(run, token, ttl_seconds=office.settings.liveness.lease_seconds):
-                await self._lead(run, token)
-        except* StoreUnavailable:
-            office.observers.notify(StoreRetry(run, "acquire"))
-        except* TransportUnavailable:
-            self._ready = False
-        finally:
-            self._standing.discard(run)
-
-    async def _let_others_go_first(self) -> None:
-        """Waits by the number of runs led from here, those won while waiting included."""
-        began, draw = anyio.current_time(), self._office.clock.draw()
-        while True:
-            left = began + STAGGER_SECONDS * (len(self._leaders) + draw) - anyio.current_time()
-            if left <= 0:
-                return
-            await anyio.sleep(left)
-
-    async def _lead(self, run: str, token: str) -> LeadEnd:
-        leader = self._leaders[run] = Leader(self._office, run, token)
-        try:
-            return await leader.lead()
-        finally:
-            self._heads[run] = max(leader.head, self._heads.get(run, 0))
-            del self._leaders[run]
-            with anyio.move_on_after(1, shield=True):
-                await self._release_lead(run, token)
-
-    async def _release_lead(self, run: str, token: str) -> None:
-        try:
-            await self._office.store.release(run, token)
-        except StoreUnavailable:
-            self._office.observers.notify(StoreRetry(run, "release"))
-
-    # The bus
-
     async def _ensure_streams(self) -> None:
         drifts = await self._office.transport.ensure(
             streams(self._office.settings.liveness.silence_seconds), ()
@@ -319,8 +240,9 @@ class Coordinator:
             await anyio.sleep(TOPOLOGY_SECONDS)
             try:
                 await self._ensure_streams()
-                for leader in tuple(self._leaders.values()):
+                self._bus_answered = True
+                for leader in tuple(self.leaders.values()):
                     if leader.leading:
                         await leader.ensure_queues()
             except TransportUnavailable:
-                self._ready = False
+                self._bus_answered = False
