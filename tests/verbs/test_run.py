@@ -72,9 +72,10 @@ def test_the_report_goes_to_standard_output_and_the_progress_does_not(own: Shell
 
 def test_an_empty_corpus_is_answered_and_not_made_up(own: Shell) -> None:
     (own.home / "empty").mkdir()
-    found = own("run", "Is there anything?", "--corpus", "empty", "--workers", "1", "--json", code=None).json
+    found = own("run", "Is there anything?", "--corpus", "empty", "--workers", "1", "--json", code=6).json
     assert list(found) == OUTCOME
     assert found["findings"] == []
+    assert found["status"] == "failed"
 
 
 def test_what_cannot_work_is_refused_before_anything_starts(own: Shell) -> None:
