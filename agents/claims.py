@@ -62,6 +62,7 @@ class Claims:
         """Claims the task of a delivery that took a slot; one whose claim is under way comes again later."""
         if task.token in self._tokens:
             self._give_back([_Waiting(task, delivery)])
+            self._freed()
             return
         self._tokens.add(task.token)
         waiting = self._waiting.get(task.run)

@@ -96,6 +96,7 @@ class Intake:
     def _admit(self, task: SwarmTask, delivery: Delivery) -> None:
         if self._ledger.holds(task.token):
             delivery.ack()
+            self.top_up()
         elif self._ledger.free_slots:
             self._ledger.take_slot()
             self._accept(task, delivery)

@@ -41,9 +41,13 @@ class Fleet:
     """When a worker that has not beaten yet last claimed something."""
 
     def heard(self, beat: SwarmHeartbeat, now: float) -> None:
-        """Takes in a beat just received. One older than what is known is ignored."""
+        """Takes in a beat just received. One that is dated earlier than what is known says only that the
+        worker lives (its clock may have been set back), and of another incarnation nothing.
+        """
         known = self._pulses.get(beat.worker)
         if known is not None and beat.sent_ms < known.beat.sent_ms:
+            if beat.incarnation == known.beat.incarnation:
+                known.heard = now
             return
         self._claims.pop(beat.worker, None)
         same = known is not None and known.beat.incarnation == beat.incarnation

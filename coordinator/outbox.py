@@ -19,6 +19,8 @@ from protocol.messages import SwarmTask
 
 OVERDUE_SECONDS = 35.0
 """A dispatch that nobody claimed for so long is published again: longer than the bus's own AckWait."""
+OVERDUE_LIMIT_SECONDS = 560.0
+"""The time doubles up to this, so that a queue which nobody serves does not fill with copies."""
 EMPTY_QUEUE_SECONDS = 3.0
 """A dispatch is published again after this when its queue is empty."""
 
@@ -29,6 +31,11 @@ class _Entry:
     sent: float
     confirmed: bool = False
     publications: int = 0
+
+    @property
+    def patience(self) -> float:
+        """How long a publication that the bus has confirmed may stay unclaimed, in seconds."""
+        return min(OVERDUE_SECONDS * 2 ** (self.publications - 1), OVERDUE_LIMIT_SECONDS)
 
 
 class Outbox:
@@ -86,9 +93,8 @@ class Outbox:
             if entry is None or entry.token != task.token:
                 overdue.append((identity, task.token))
                 continue
-            age = now - entry.sent
-            limit = EMPTY_QUEUE_SECONDS if not entry.confirmed or task.agent in empty else OVERDUE_SECONDS
-            if age >= limit:
+            lost = not entry.confirmed or task.agent in empty
+            if now - entry.sent >= (EMPTY_QUEUE_SECONDS if lost else entry.patience):
                 overdue.append((identity, task.token))
         return overdue
 
