@@ -8,7 +8,7 @@ import pytest
 from agents.agent import Context, Discovery, agent
 from blackboard import events as ev
 from blackboard.spec import AgentSpec, Budget, RunSpec
-from coordinator.settings import Admission, Settings
+from coordinator.settings import Admission, Retention, Settings
 from coordinator.submit import submit
 from protocol.errors import Overloaded
 from protocol.exits import Exit, exit_code
@@ -85,5 +85,19 @@ def test_a_rollback_is_noticed_recorded_and_the_run_goes_on_from_what_is_there()
             incidents = [event for event in await hive.events(run) if isinstance(event, ev.LeaderChanged)]
             assert sum(event.lost_events for event in incidents) == totals.lost_events
             await hive.check(run)
+
+    run_virtually(main)
+
+
+def test_a_log_is_bounded_and_statistics_stay() -> None:
+    async def main() -> None:
+        async with swarm(settings=Settings(retention=Retention(log_events=50))) as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", {"think": think}, slots=10)
+            run = await hive.submit(spec("run-1", tasks=400))
+            totals = await hive.ended(run)
+            assert totals.tasks == {"done": 400}
+            assert len(await hive.events(run)) < await hive.store.head(run) / 2
+            assert sum(row.visits for row in (await hive.directions(run)).values()) == 400
 
     run_virtually(main)

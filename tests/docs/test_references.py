@@ -25,6 +25,8 @@ MADE_BY_THE_READER = frozenset(
     | {block.notes["file"] for page in PAGES for block in blocks(page) if "file" in block.notes}
 )
 
+FOLDERS = ("protocol", "blackboard", "coordinator", "agents", "compose", "docs", "tests", "bench")
+
 SETTINGS = {name: field for model in (Settings, WorkerSettings) for name, *_, field in options(model)}
 
 page = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -55,8 +57,8 @@ def test_files_and_tests_that_are_named_exist(page: Path) -> None:
             assert source.exists(), code
             assert not found["name"] or f"def {found['name']}(" in source.read_text(), code
         elif PATH.match(code) and code not in MADE_BY_THE_READER:
-            near = (ROOT / code, page.parent / code, *ROOT.glob(f"*/{code}"))
-            assert any(path.exists() for path in near), f"there is no {code}"
+            found = [path for folder in FOLDERS for path in (ROOT / folder).rglob(code)]
+            assert found or (ROOT / code).exists() or (page.parent / code).exists(), f"there is no {code}"
 
 
 @page

@@ -19,7 +19,7 @@ def test_a_killed_run_goes_on_with_the_command_of_the_readme(tmp_path: Path) -> 
     log = tmp_path / "first.log"
     with log.open("wb") as output:
         first = subprocess.Popen(
-            [*RUN, "--budget", "tasks=150"],
+            [*RUN, "--budget", "tasks=100"],
             cwd=reader.folder,
             env=reader.environment,
             stdout=subprocess.DEVNULL,
