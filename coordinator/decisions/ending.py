@@ -138,8 +138,10 @@ def _verdict(state: RunState, env: Env) -> ev.RunEnded:
             reason = f"agent {task.agent} ended {task.status}: {task.reason}"
             return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     before = [task for task in state.tasks.values() if task.agent not in finishers]
-    if before and all(task.status != "done" for task in before):
+    if before and all(task.status in {"failed", "dead"} for task in before):
         reason = f"no task ended well; the first ended {before[0].status}: {before[0].reason}"
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
+    if not state.totals.tasks.get("done"):
+        return ev.RunEnded(at_ms=env.now_ms, status="failed", reason="no task ended well")
     reason = state.totals.reason or "nothing left to explore"
     return ev.RunEnded(at_ms=env.now_ms, status="done", reason=reason)
