@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from coordinator.leader import Leader
-from coordinator.observations import LeaderLost, StoreRetry
+from coordinator.observations import LeadEnd, LeaderLost, StoreRetry
 from coordinator.office import Office
 from protocol.errors import StoreUnavailable, TransportUnavailable
 
@@ -23,9 +23,8 @@ _log = logging.getLogger(__name__)
 class Elections:
     """Leaders of the runs that are led from here, and attempts to become more."""
 
-    def __init__(self, office: Office, heads: dict[str, int]) -> None:
+    def __init__(self, office: Office) -> None:
         self._office = office
-        self._heads = heads
         self._leaders: dict[str, Leader] = {}
         self._standing: set[str] = set()
         self._active: frozenset[str] = frozenset()
@@ -108,11 +107,19 @@ class Elections:
             await anyio.sleep(left)
 
     async def _lead(self, run: str, token: str) -> None:
+        """Leads; after a rollback at once again, for nobody knows better how much the store has lost."""
+        office = self._office
+        while await self._lead_once(run, token) == "rolled_back":
+            token = office.clock.token()
+            if not await office.store.acquire(run, token, ttl_seconds=office.settings.liveness.lease_seconds):
+                return
+
+    async def _lead_once(self, run: str, token: str) -> LeadEnd:
         leader = self._leaders[run] = Leader(self._office, run, token)
         try:
-            await leader.lead()
+            return await leader.lead()
         finally:
-            self._heads[run] = max(leader.head, self._heads.get(run, 0))
+            self._office.heads.note(run, leader.head)
             del self._leaders[run]
             with anyio.move_on_after(1, shield=True):
                 await self._release(run, token)

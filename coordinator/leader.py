@@ -88,6 +88,7 @@ class Leader:
         self._credits = 0
         self._run: Run
         self._head = 0
+        self._committed_head = 0
         self._leading = False
         self._failure: Exception | None = None
         self._trimmed = 0
@@ -110,8 +111,8 @@ class Leader:
 
     @property
     def head(self) -> int:
-        """Number of the last committed event."""
-        return self._head
+        """Number of the last event that this leader has committed; 0 before its first append."""
+        return self._committed_head
 
     async def lead(self) -> LeadEnd:
         """Leads until the run has ended (`released`) or the lead is lost.
@@ -127,7 +128,7 @@ class Leader:
         if self._run.state.totals.ended:
             await self._finish()
             return "released"
-        lost = max(0, self._office.heads.get(self._id, 0) - loaded.head)
+        lost = self._office.heads.lost(self._id, loaded.head)
         self._do(Lead(self._office.post.name, lost))
         await self.ensure_queues()
         end: LeadEnd = "unavailable"
@@ -333,7 +334,7 @@ class Leader:
                 return "rolled_back"
             except NotFound:
                 return "unavailable"
-            renewed = started
+            renewed, self._committed_head = started, self._head
             self._committed(events, effects, anyio.current_time() - started)
             if self._head >= self._trimmed + self._office.settings.retention.log_events + TRIM_EVENTS:
                 self._tasks.start_soon(self._trim)

@@ -1,11 +1,11 @@
 """What the leaders of one coordinator share: servers, clock, fleet, and the way messages leave."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from blackboard.store import BlackboardStore
 from coordinator.clock import Clock
+from coordinator.heads import Heads
 from coordinator.liveness import Fleet
 from coordinator.observations import Observers
 from coordinator.settings import Settings
@@ -79,5 +79,4 @@ class Office:
     observers: Observers
     post: Post
     shares: Shares
-    heads: Mapping[str, int]
-    """Highest head that this coordinator ever saw committed, by run."""
+    heads: Heads

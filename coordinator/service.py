@@ -13,6 +13,7 @@ from coordinator.clock import Clock
 from coordinator.decisions.dispatch import wanted
 from coordinator.elections import Elections
 from coordinator.forwarding import forward_bare_roots
+from coordinator.heads import Heads
 from coordinator.leader import Leader
 from coordinator.liveness import Fleet, Patience
 from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
@@ -45,7 +46,7 @@ class Coordinator:
     ) -> None:
         liveness = settings.liveness
         self._shares = Shares()
-        self._heads: dict[str, int] = {}
+        self._heads = Heads()
         self._fleet = Fleet(Patience(liveness.silence_seconds, liveness.grace_seconds))
         self._office = Office(
             store,
@@ -58,7 +59,7 @@ class Coordinator:
             self._shares,
             self._heads,
         )
-        self._elections = Elections(self._office, self._heads)
+        self._elections = Elections(self._office)
         self._demands: dict[str, tuple[Demand, float]] = {}
         self._bus_answered = True
         self._tasks: TaskGroup
@@ -167,6 +168,7 @@ class Coordinator:
             return
         if demand.coordinator != self._office.post.name:
             self._demands[demand.run] = (demand, anyio.current_time())
+            self._heads.note(demand.run, demand.head)
 
     def _share(self) -> None:
         """Splits the slots of the living workers; leaders whose share changed look for work to dispatch."""
@@ -175,10 +177,13 @@ class Coordinator:
         fleet = [Slots(frozenset(beat.agents), beat.slots) for beat in self._fleet.alive(now)]
         agents = {agent for slots in fleet for agent in slots.agents}
         shown = {agent: offered(agent, fleet) for agent in agents}
-        demands = {
-            run: demand.wanted
+        self._demands = {
+            run: (demand, heard)
             for run, (demand, heard) in self._demands.items()
-            if now - heard < 3 * DEMAND_SECONDS and run not in self.leaders
+            if now - heard < 3 * DEMAND_SECONDS
+        }
+        demands = {
+            run: demand.wanted for run, (demand, _) in self._demands.items() if run not in self.leaders
         }
         demands |= {
             run: wanted(leader.run.state, now_ms) for run, leader in self.leaders.items() if leader.leading
@@ -205,6 +210,7 @@ class Coordinator:
                         coordinator=office.post.name,
                         run=run,
                         wanted=wanted(leader.run.state, now_ms),
+                        head=leader.head,
                         sent_ms=now_ms,
                     )
                     office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])

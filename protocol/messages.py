@@ -417,6 +417,8 @@ class Demand(Record):
     run: Id
     wanted: Annotated[dict[Id, Count], FailFast()]
     """Slots that the run could keep busy now, by agent: running, dispatched and ready."""
+    head: Count = 0
+    """Number of the run's last committed event, so that whoever leads next knows what a store has lost."""
     sent_ms: Count = 0
 
 
