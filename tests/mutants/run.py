@@ -1,0 +1,112 @@
+"""Breaks one decision at a time in a copy of the tree, and reports which test notices.
+
+python -m tests.mutants.run [--only WORDS] [--jobs N] [--json]
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.mutants.table import MUTANTS, Mutant
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("protocol", "blackboard", "coordinator", "agents", "tests")
+SUITE = ("tests/decisions", "tests/worker/test_claims.py", "tests/worker/test_outbox.py", "tests/swarm")
+"""What runs without servers; the quickest first."""
+TIMEOUT_SECONDS = 240
+"""A mutant that makes the tests hang has been noticed."""
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    mutant: str
+    caught: bool
+    by: str
+    """The first test that failed; how the suite ended if none did."""
+    seconds: float
+
+
+def judge(suite: Sequence[str], mutant: Mutant) -> Verdict:
+    """Runs the suite against a copy of the tree with this mutant in it."""
+    with tempfile.TemporaryDirectory(prefix="swarmboard-mutant-", ignore_cleanup_errors=True) as folder:
+        copy = copy_tree(Path(folder))
+        mutant.apply(copy)
+        began = time.monotonic()
+        caught, by = run_suite(copy, suite)
+        return Verdict(mutant.name, caught, by, round(time.monotonic() - began, 1))
+
+
+def copy_tree(to: Path) -> Path:
+    """The packages and the tests, without what was compiled."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__", "mutants"))
+    shutil.copytree(ROOT / "tests/mutants", to / "tests/mutants", ignore=shutil.ignore_patterns("test_*"))
+    shutil.copy(ROOT / "pyproject.toml", to)
+    return to
+
+
+def run_suite(tree: Path, suite: Sequence[str]) -> tuple[bool, str]:
+    """Whether a test of the tree fails, and which."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [*command, "-p", "tests.mutants.quick", *suite],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True, f"no end within {TIMEOUT_SECONDS} s"
+    found = FAILED.search(done.stdout)
+    if done.returncode > 1 and not found:
+        raise RuntimeError(f"the suite did not run:\n{done.stdout}\n{done.stderr}")
+    return done.returncode != 0, found.group(1) if found else "all tests passed"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="WORDS", help="mutants whose name contains this")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at the same time")
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead of lines")
+    options = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
+    with tempfile.TemporaryDirectory(prefix="swarmboard-mutant-") as folder:
+        broken, by = run_suite(copy_tree(Path(folder)), SUITE)
+    if broken:
+        print(f"the tree itself fails {by}", file=sys.stderr)
+        return 2
+    verdicts: list[Verdict] = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for verdict in pool.map(partial(judge, SUITE), chosen):
+            verdicts.append(verdict)
+            if not options.json:
+                word = "caught  " if verdict.caught else "SURVIVED"
+                print(f"{word} {verdict.seconds:6.1f} s  {verdict.mutant:58} {verdict.by}", flush=True)
+    caught = sum(verdict.caught for verdict in verdicts)
+    if options.json:
+        print(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
+    else:
+        print(f"{caught} of {len(verdicts)} caught ({caught / max(1, len(verdicts)):.0%})")
+    return 0 if caught >= 0.95 * len(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,324 @@
+"""Wrong decisions, one line each: the tests of behaviour must notice every one of them.
+
+A mutant that no test notices shows a promise that nothing guards.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` stands in `file` exactly once; `new` takes its place."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+    def apply(self, root: Path) -> None:
+        path = root / self.file
+        text = path.read_text()
+        assert text.count(self.old) == 1, f"{self.name}: {text.count(self.old)} places in {self.file}"
+        path.write_text(text.replace(self.old, self.new))
+
+
+CLAIMS = "coordinator/decisions/claims.py"
+DIRECTIONS = "coordinator/decisions/directions.py"
+DISPATCH = "coordinator/decisions/dispatch.py"
+ENDING = "coordinator/decisions/ending.py"
+RESULTS = "coordinator/decisions/results.py"
+EVOLVE = "blackboard/evolve.py"
+LIVENESS = "coordinator/liveness.py"
+LEADER = "coordinator/leader.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "a claim needs no token",
+        CLAIMS,
+        'if task.token != lease.token or task.status == "queued":',
+        'if task.status == "queued":',
+    ),
+    Mutant(
+        "a claim takes a task that another worker holds",
+        CLAIMS,
+        'return "" if same else "another worker holds the task"',
+        'return ""',
+    ),
+    Mutant(
+        "a restarted worker gets its old incarnation's grant",
+        CLAIMS,
+        "same = task.worker == command.request.worker and task.incarnation == command.request.incarnation",
+        "same = task.worker == command.request.worker",
+    ),
+    Mutant(
+        "the journal needs no token",
+        CLAIMS,
+        "task.status not in OPEN or task.token != request.token",
+        "task.status not in OPEN",
+    ),
+    Mutant(
+        "a step recorded with another value passes",
+        CLAIMS,
+        "elif recorded != step_digest(step):",
+        "elif False:",
+    ),
+    Mutant(
+        "a step recorded again is another step",
+        CLAIMS,
+        "recorded = known.get(key) or (step_digest(fresh[key]) if key in fresh else None)",
+        "recorded = None",
+    ),
+    Mutant(
+        "a stale result is accepted",
+        RESULTS,
+        "if task.token != discovery.token:",
+        "if False:",
+    ),
+    Mutant(
+        "a repeated result is folded again",
+        RESULTS,
+        'elif task.status in ("dispatched", "running"):',
+        "else:",
+    ),
+    Mutant(
+        "a refused result is receipted as settled",
+        RESULTS,
+        'token=discovery.token, verdict="stale", reason=reason',
+        'token=discovery.token, verdict="settled", reason=reason',
+    ),
+    Mutant(
+        "a capacity refusal uses up an attempt",
+        RESULTS,
+        'uses_attempt=cause == "transient"',
+        "uses_attempt=True",
+    ),
+    Mutant(
+        "a transient failure is tried once too often",
+        RESULTS,
+        "task.tries < state.spec.max_attempts",
+        "task.tries <= state.spec.max_attempts",
+    ),
+    Mutant(
+        "Retry-After is not honoured",
+        RESULTS,
+        "wait_ms = round((failure.retry_after_seconds or 0) * 1000)",
+        "wait_ms = 0",
+    ),
+    Mutant(
+        "two contents under one id: the first wins",
+        RESULTS,
+        "if artifacts[identity].digest != digest:",
+        "if False:",
+    ),
+    Mutant(
+        "a dead letter is not told",
+        RESULTS,
+        'if status == "dead":',
+        "if False:",
+    ),
+    Mutant(
+        "an exhausted direction stays open",
+        RESULTS,
+        "if discovery.exhausted and",
+        "if False and",
+    ),
+    Mutant(
+        "a lost task is tried once too often",
+        ENDING,
+        "if task.tries >= state.spec.max_attempts:",
+        "if task.tries > state.spec.max_attempts:",
+    ),
+    Mutant(
+        "a loss takes back what a newer incarnation holds",
+        ENDING,
+        "== (lost.worker, lost.incarnation)",
+        "!= (None, None)",
+    ),
+    Mutant(
+        "the finishing agents start while tasks are open",
+        ENDING,
+        "if state.open_tasks == 0 and not _more_to_visit(",
+        "if not _more_to_visit(",
+    ),
+    Mutant(
+        "tasks run on for ever after the deadline",
+        ENDING,
+        "env.now_ms < deadline + GRACE_AFTER_DEADLINE_MS",
+        "True",
+    ),
+    Mutant(
+        "what runs at the deadline gets no grace",
+        ENDING,
+        "env.now_ms < deadline + GRACE_AFTER_DEADLINE_MS",
+        "False",
+    ),
+    Mutant(
+        "cancelling forgets what is queued",
+        ENDING,
+        "(*state.queued, *state.dispatched, *held)",
+        "(*state.dispatched, *held)",
+    ),
+    Mutant(
+        "a run whose finishing agent failed is done",
+        ENDING,
+        'if task.agent in finishers and task.status != "done":',
+        "if False:",
+    ),
+    Mutant(
+        "a visit's number is used twice",
+        DISPATCH,
+        "number = direction.numbered + 1",
+        "number = direction.visits + 1",
+    ),
+    Mutant(
+        "a requeued task does not wait",
+        DISPATCH,
+        "task.not_before_ms > env.now_ms or room",
+        "room",
+    ),
+    Mutant(
+        "the budget is overdrawn by one",
+        DISPATCH,
+        "if limit is not None and used >= limit:",
+        "if limit is not None and used > limit:",
+    ),
+    Mutant(
+        "one discovery opens the same direction twice",
+        DIRECTIONS,
+        "if identity in state.directions or identity in opened:",
+        "if identity in state.directions:",
+    ),
+    Mutant(
+        "hidden artifacts trigger agents",
+        DIRECTIONS,
+        "if artifact.type in agent.consumes and artifact.visible_to(agent.name, env.now_ms)",
+        "if artifact.type in agent.consumes",
+    ),
+    Mutant(
+        "the limit of directions is overstepped",
+        DIRECTIONS,
+        "if state.totals.directions + opened >= state.spec.max_directions:",
+        "if state.totals.directions >= state.spec.max_directions:",
+    ),
+    Mutant(
+        "a requeued task keeps its token",
+        EVOLVE,
+        '    task.token = ""\n    if not event.uses_attempt:',
+        "    if not event.uses_attempt:",
+    ),
+    Mutant(
+        "attempts are never counted",
+        EVOLVE,
+        "task.tries += 1",
+        "task.tries += 0",
+    ),
+    Mutant(
+        "statistics are told twice",
+        EVOLVE,
+        "        tell(direction, task.visit,",
+        "        tell(direction, task.visit, 0)\n        tell(direction, task.visit,",
+    ),
+    Mutant(
+        "a cancelled task tells a reward",
+        EVOLVE,
+        'if event.status == "cancelled":',
+        "if False:",
+    ),
+    Mutant(
+        "a dead task tells nothing",
+        EVOLVE,
+        'if event.status == "cancelled":',
+        'if event.status in ("cancelled", "dead"):',
+    ),
+    Mutant(
+        "what lost attempts used is not counted",
+        EVOLVE,
+        "    totals.usage = totals.usage.plus(event.usage)\n\n\ndef _task_settled",
+        "\n\ndef _task_settled",
+    ),
+    Mutant(
+        "silence is judged by the grace alone",
+        LIVENESS,
+        "if now - pulse.heard >= self.patience.silence_seconds:",
+        "if now - pulse.heard >= self.patience.grace_seconds:",
+    ),
+    Mutant(
+        "a new leader gives no grace",
+        LIVENESS,
+        "if now - lead_since < self.patience.grace_seconds or (",
+        "if (",
+    ),
+    Mutant(
+        "one beat without a lease is enough to lose it",
+        LIVENESS,
+        "pulse.before is not None and _unlisted(pulse.beat, task) and _unlisted(pulse.before, task)",
+        "_unlisted(pulse.beat, task)",
+    ),
+    Mutant(
+        "a beat that does not cover a grant counts against it",
+        LIVENESS,
+        "if beat.claims_through < task.grant:",
+        "if False:",
+    ),
+    Mutant(
+        "a restarted worker keeps what it forgot",
+        LIVENESS,
+        "restarted = pulse.beat.sent_ms >= task.claimed_ms",
+        "restarted = False",
+    ),
+    Mutant(
+        "an overtaken beat replaces a newer one",
+        LIVENESS,
+        "if known is not None and beat.sent_ms < known.beat.sent_ms:",
+        "if False:",
+    ),
+    Mutant(
+        "a stored beat proves life whatever its age",
+        LIVENESS,
+        "if beat.worker not in self._pulses and age_seconds < self.patience.silence_seconds:",
+        "if beat.worker not in self._pulses:",
+    ),
+    Mutant(
+        "effects leave before the append",
+        LEADER,
+        "events, effects, batch = self._take()",
+        "events, effects, batch = self._take(); self._release.all(effects); effects = []",
+    ),
+    Mutant(
+        "a rolled-back store is taken for a success",
+        LEADER,
+        '            except HeadMismatch:\n                return "rolled_back"\n',
+        "            except HeadMismatch:\n                pass\n",
+    ),
+    Mutant(
+        "what the bus lost is not published again",
+        LEADER,
+        "        for task, token in overdue:",
+        "        for task, token in ():",
+    ),
+    Mutant(
+        "the first run takes the whole fleet",
+        "coordinator/allotment.py",
+        "portion = max(left // len(hungry), 1)",
+        "portion = left",
+    ),
+    Mutant(
+        "a refused claim keeps its slot",
+        "agents/claims.py",
+        "            one.delivery.ack()\n            self._ledger.free_slot()\n",
+        "            one.delivery.ack()\n",
+    ),
+    Mutant(
+        "an unanswered claim keeps its slots",
+        "agents/claims.py",
+        "self._chance()))\n            self._ledger.free_slot()",
+        "self._chance()))",
+    ),
+    Mutant(
+        "a discovery without a receipt is not published again",
+        "agents/outbox.py",
+        "if kept.due <= now]",
+        "if False]",
+    ),
+)

@@ -1,0 +1,28 @@
+"""The checks are sensitive: what is broken on purpose is noticed. All mutants: `make mutants`."""
+
+import random
+
+import pytest
+
+from tests.mutants.run import ROOT, judge
+from tests.mutants.table import CLAIMS, ENDING, EVOLVE, MUTANTS, RESULTS, Mutant
+
+DECIDED_ALONE = [mutant for mutant in MUTANTS if mutant.file in {CLAIMS, RESULTS, ENDING, EVOLVE}]
+SAMPLE = random.Random(len(MUTANTS)).sample(DECIDED_ALONE, 3)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_still_has_its_place_in_the_code(mutant: Mutant):
+    text = (ROOT / mutant.file).read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.file} has changed: bring tests/mutants/table.py up to date"
+    assert mutant.new != mutant.old
+
+
+def test_no_two_mutants_have_one_name():
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", SAMPLE, ids=lambda mutant: mutant.name)
+def test_a_wrong_decision_is_noticed_by_the_tests_of_decisions(mutant: Mutant):
+    verdict = judge(["tests/decisions"], mutant)
+    assert verdict.caught, f"no test noticed: {mutant.name}"
