@@ -36,6 +36,8 @@ def test_what_waits_is_cancelled_at_the_deadline_and_what_runs_may_bring_its_res
 
 
 def test_the_finishing_agents_report_after_the_deadline(late):
+    (running,) = late.state.held["w1"]
+    late.commit(lease_of(late.state.tasks[running]), reward=0.5)
     late.now_ms = DEADLINE_MS + 3_600_000
     late.do(Sweep())
     late.conclude()
