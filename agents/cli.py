@@ -10,7 +10,6 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-import anyio
 import click
 
 from protocol import logs
@@ -59,7 +58,7 @@ def command(verbose: int, **flags: Any) -> int:  # noqa: ANN401 - click's own si
     )
     logs.configure(settings.log.format, settings.log.level)
     run_worker = import_module("agents.worker").run_worker
-    return anyio.run(run_worker, settings, backend="asyncio", backend_options={"use_uvloop": True})
+    return import_module("protocol.running").run_async(run_worker, settings)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,13 +1,10 @@
-"""What every verb shares: the common options, and how a verb's coroutine is run."""
+"""What every verb shares: the common options, and how a verb takes them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio
 import click
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +63,3 @@ class Verb(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         ctx.obj = (ctx.obj or Invocation()).merged(take_common(ctx.params))
         return super().invoke(ctx)
-
-
-def run_async(function: Callable[..., Awaitable[Result]], *args: object) -> Result:
-    """Runs a verb's coroutine on uvloop."""
-    return anyio.run(function, *args, backend="asyncio", backend_options={"use_uvloop": True})

@@ -8,12 +8,13 @@ import click
 from pydantic import ValidationError
 
 from coordinator.commands.shared import ago, now_ms, plain, stored
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST, operator_query
 from protocol.artifacts import Artifact, canonical_json
 from protocol.errors import InvalidSettings
 from protocol.messages import QueryRequest
+from protocol.running import run_async
 
 TEXT_WIDTH = 60
 

@@ -8,7 +8,7 @@ import click
 from blackboard.state import Totals
 from coordinator import connections
 from coordinator.commands.shared import now_ms, prepare
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.records import Records
 from coordinator.settings import Settings
@@ -16,6 +16,7 @@ from protocol import subjects
 from protocol.codec import decode, decode_as, encode
 from protocol.errors import InvalidSettings, NoResponder, OperatorError
 from protocol.messages import CancelReply, CancelRequest, ErrorReply
+from protocol.running import run_async
 from protocol.transport.contract import Transport
 
 OPERATOR_NAME = "operator"

@@ -11,11 +11,12 @@ from coordinator.doctor import local, servers
 from coordinator.doctor.check import Check
 from coordinator.embedded.programs import find_nats_server, find_redis_server
 from coordinator.embedded.servers import embedded_servers
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.settings import Settings, load, wants_embedded
 from protocol.errors import OperatorError
 from protocol.exits import Exit
+from protocol.running import run_async
 
 MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
 

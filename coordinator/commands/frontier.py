@@ -9,9 +9,10 @@ from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 from coordinator.commands.shared import plain, stored
 from coordinator.commands.wording import choice_lines
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST
+from protocol.running import run_async
 
 TOPIC_WIDTH = 70
 

@@ -17,7 +17,7 @@ from coordinator import connections
 from coordinator.commands.asking import Question, question_options, spec_of
 from coordinator.commands.shared import counted, now_ms, prepare, show_progress
 from coordinator.commands.up import swarm_here
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.progress import money
 from coordinator.records import LATEST, Records
@@ -27,6 +27,7 @@ from coordinator.settings import Settings
 from coordinator.submit import submit
 from protocol.errors import InvalidSettings, NotFound
 from protocol.exits import Exit
+from protocol.running import run_async
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import click
 
 from coordinator.commands.shared import ago, counted, stored
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import Records, RunRecord, states
+from protocol.running import run_async
 
 GOAL_WIDTH = 60
 

@@ -6,11 +6,12 @@ import anyio
 import click
 
 from coordinator.commands.shared import prepare
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.serving import default_name, running_coordinator, until_signalled
 from coordinator.settings import Settings
 from protocol.exits import Exit
+from protocol.running import run_async
 
 
 @click.command("serve", cls=Verb)

@@ -9,10 +9,11 @@ import click
 
 from blackboard.state import DirectionRow, TaskRow, Totals
 from coordinator.commands.shared import ago, counted, lasting, now_ms, plain, prepare, stored
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json
 from coordinator.progress import money
 from coordinator.records import LATEST, RunRecord, states
+from protocol.running import run_async
 
 
 @click.command("show", cls=Verb)

@@ -14,7 +14,7 @@ from blackboard.state import Totals
 from coordinator import connections
 from coordinator.commands.asking import Question, fresh_id, question_options, spec_of
 from coordinator.commands.shared import now_ms, prepare, show_progress
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.records import Records
 from coordinator.settings import Settings
@@ -22,6 +22,7 @@ from coordinator.submit import submit
 from protocol.errors import InvalidMessage, InvalidSettings
 from protocol.exits import Exit
 from protocol.messages import FollowUp
+from protocol.running import run_async
 from protocol.strict_json import dotted, parse_object
 
 SPEC_BYTES = 4 * 1024 * 1024

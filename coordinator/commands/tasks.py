@@ -9,11 +9,12 @@ from blackboard.events import MICRO
 from blackboard.state import DirectionRow, TaskRow, TaskStatus
 from coordinator.commands.shared import ago, lasting, plain, stored
 from coordinator.commands.wording import choice_lines
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.progress import money
 from coordinator.records import LATEST
 from protocol.messages import Step
+from protocol.running import run_async
 
 TOPIC_WIDTH = 50
 

@@ -12,12 +12,13 @@ from coordinator.commands.shared import prepare
 from coordinator.crew import crew
 from coordinator.embedded.servers import embedded_servers
 from coordinator.embedded.supervisor import ServerEvent, Timing
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.research import AGENTS_MODULE
 from coordinator.serving import running_coordinator, until_signalled
 from coordinator.settings import Settings, load, wants_embedded
 from protocol.exits import Exit
+from protocol.running import run_async
 from protocol.settings import Loaded
 
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 import click
 
 from coordinator.commands.shared import stored
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import message
 from coordinator.records import LATEST, Logged
 from protocol.errors import StoreUnavailable
+from protocol.running import run_async
 
 VALUE_WIDTH = 100
 

@@ -7,13 +7,14 @@ import click
 
 from coordinator import connections
 from coordinator.commands.shared import lasting, now_ms, plain, prepare
-from coordinator.invocation import Invocation, Verb, pass_invocation, run_async
+from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.settings import Settings
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage
 from protocol.messages import SwarmHeartbeat
+from protocol.running import run_async
 from protocol.transport.contract import Message
 
 
