@@ -20,7 +20,7 @@ from protocol.transport.jetstream_client import HotClient, parse_headers, status
 from protocol.transport.jetstream_messages import Send, StreamDelivery
 
 FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
+LAST_RETRY_SECONDS = 0.5
 MISSED_HEARTBEATS = 2.5
 
 
