@@ -98,8 +98,9 @@ class Growth:
             after, ended = self._cpu_us(), time.monotonic()
             while run in await self._store.runs(active=True):  # noqa: ASYNC110 - happens in another process
                 await anyio.sleep(POLL_SECONDS)
-        for role, value in after.items():
-            figures.cpu_us.setdefault(role, []).append((value - before[role]) / (last - first))
+        per_task = {role: (value - before[role]) / (last - first) for role, value in after.items()}
+        for role, value in {**per_task, "all": sum(per_task.values())}.items():
+            figures.cpu_us.setdefault(role, []).append(value)
         figures.tasks_per_s.append((last - first) / (ended - began))
 
     async def _settled(self, run: str, wanted: int) -> int:
