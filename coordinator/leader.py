@@ -211,6 +211,10 @@ class Leader:
         try:
             request = decode_as(message.data, ClaimRequest)
             self._admit(message, request.worker)
+            if self._office.fleet.superseded(request.worker, request.incarnation):
+                raise InvalidMessage(
+                    "incarnation", f"a later worker is called {request.worker}", "give each its own name"
+                )
         except (InvalidMessage, Overloaded) as error:
             self._refuse(message, error)
             return

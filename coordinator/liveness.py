@@ -3,12 +3,16 @@
 Pure: every method takes the time. One fleet serves all runs of a coordinator.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from blackboard.state import RunState, TaskRow
 from coordinator.decision import Loss, Lost
 from protocol.messages import Lease, SwarmHeartbeat
+
+SUPERSEDED_LIMIT = 100
+"""Incarnations of one worker that are remembered as replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,14 @@ class Fleet:
     _pulses: dict[str, _Pulse] = field(default_factory=dict[str, _Pulse])
     _claims: dict[str, float] = field(default_factory=dict[str, float])
     """When a worker that has not beaten yet last claimed something."""
+    _superseded: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
 
     def heard(self, beat: SwarmHeartbeat, now: float) -> None:
         """Takes in a beat just received. One that is dated earlier than what is known says only that the
         worker lives (its clock may have been set back), and of another incarnation nothing.
         """
+        if self.superseded(beat.worker, beat.incarnation):
+            return
         known = self._pulses.get(beat.worker)
         if known is not None and beat.sent_ms < known.beat.sent_ms:
             if beat.incarnation == known.beat.incarnation:
@@ -51,7 +58,17 @@ class Fleet:
             return
         self._claims.pop(beat.worker, None)
         same = known is not None and known.beat.incarnation == beat.incarnation
+        if known is not None and not same:
+            older = self._superseded.setdefault(beat.worker, deque(maxlen=SUPERSEDED_LIMIT))
+            older.append(known.beat.incarnation)
         self._pulses[beat.worker] = _Pulse(beat, now, known.beat if known is not None and same else None)
+
+    def superseded(self, worker: str, incarnation: str) -> bool:
+        """Whether a later incarnation was heard under the worker's name: this one has no say any more.
+
+        Two processes under one name would otherwise take each other's tasks back for ever.
+        """
+        return incarnation in self._superseded.get(worker, ())
 
     def claimed(self, worker: str, now: float) -> None:
         """Takes note of a claim: whoever claims before his first beat has the silence limit for it."""
@@ -72,6 +89,7 @@ class Fleet:
         ]
         for name in gone:
             del self._pulses[name]
+            self._superseded.pop(name, None)
         self._claims = {
             name: at for name, at in self._claims.items() if now - at < 2 * self.patience.silence_seconds
         }

@@ -238,7 +238,7 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     assert {
         task for task in hive.receipts if task in state.tasks and state.tasks[task].status != "done"
     } == set()
-    await _check_drained(clients)
+    await _check_drained(clients, [agent.name for agent in state.spec.agents])
     return state
 
 
@@ -283,11 +283,11 @@ async def _body(clients: Clients, run: str, digest: str, size: int) -> bytes:
     return data
 
 
-async def _check_drained(clients: Clients) -> None:
+async def _check_drained(clients: Clients, agents: list[str]) -> None:
     async def empty() -> bool:
         pending = [
             await clients.transport.pending(subjects.TASKS_STREAM, subjects.task_consumer(agent))
-            for agent in ("dig", "assay", "tally")
+            for agent in agents
         ]
         return not any(pending)
 

@@ -35,6 +35,17 @@ def test_agents_that_nobody_asked_for_are_offered_in_vain():
     run_virtually(main)
 
 
+def test_two_workers_under_one_name_do_not_take_each_others_tasks_for_ever():
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            for name in ("w1", "w1", "w2"):
+                hive.start_worker(name, thinker(20.0))
+            assert (await hive.ended(await hive.submit(run_spec(tasks=20)))).tasks == {"done": 20}
+
+    run_virtually(main)
+
+
 def test_a_worker_whose_clock_is_set_back_stays_alive():
     fleet = Fleet(Patience())
     fleet.heard(beat(1_000_000), 0.0)
