@@ -5,11 +5,9 @@ Rewards are integer micro-units, so that sums are exact in any order.
 
 from typing import ClassVar, Literal
 
-from pydantic import JsonValue
-
 from blackboard.spec import RunSpec
 from protocol.artifacts import Artifact
-from protocol.messages import Failure, Id, Record, Step, Usage
+from protocol.messages import Answer, Failure, Id, Record, Step, Usage, Wait
 
 MICRO = 1_000_000
 
@@ -43,8 +41,8 @@ class Choice(Record):
     """How far rewards scatter within directions, as a share of coin flips' variance."""
     decay: float | None = None
     """A direction's next reward over its last, pooled; at most 1."""
-    trust: float | None = None
-    """What first visits told over what their directions' priors had promised, pooled; at most 1."""
+    surprise: float | None = None
+    """What first visits told, less what their directions' priors had promised, on average."""
 
 
 class Event(Record):
@@ -78,6 +76,8 @@ class DirectionOpened(Event):
     """The task that proposed it; None for a root."""
     prior_micro: int | None = None
     max_visits: int | None = None
+    inquiry: Id | None = None
+    """The inquiry that it is to answer: it has one visit, ahead of new work and outside of the frontier."""
 
 
 class DirectionProposedAgain(Event):
@@ -133,12 +133,22 @@ class TaskRequeued(Event):
     kind = "task_requeued"
     task: Id
     token: Id
-    cause: Literal["silent", "restarted", "unlisted", "released", "transient", "capacity"]
+    cause: Literal["silent", "restarted", "unlisted", "released", "transient", "capacity", "answered"]
     reason: str
     uses_attempt: bool = True
     not_before_ms: int = 0
     usage: Usage = Usage()
     failure: Failure | None = None
+
+
+class TaskSuspended(Event):
+    """A task waits for inquiries; nobody holds it until one of them has ended."""
+
+    kind = "task_suspended"
+    task: Id
+    token: Id
+    inquiries: tuple[Id, ...]
+    usage: Usage = Usage()
 
 
 class TaskSettled(Event):
@@ -198,16 +208,29 @@ class InquiryAsked(Event):
     inquiry: Id
     task: Id
     asker: Id
-    agent: Id
-    question: str
+    wait: Wait
+    until_ms: int | None = None
+    """When it ends without an answer."""
 
 
 class InquiryAnswered(Event):
+    """The first answer, or the wait's end without one. It is the next step of the asking task's journal.
+
+    If the task waits, it is queued again, ahead of new work; its dispatches up to now used no attempt.
+    """
+
     kind = "inquiry_answered"
     inquiry: Id
     answerer: Id
-    answer: JsonValue = None
-    failure: Failure | None = None
+    answer: Answer
+
+
+class InquiryWithdrawn(Event):
+    """Nobody waits for it any more: an answer would be refused."""
+
+    kind = "inquiry_withdrawn"
+    inquiry: Id
+    reason: str
 
 
 class ExplorationStopped(Event):

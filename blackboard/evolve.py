@@ -4,7 +4,7 @@
 reloads when an append is refused.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from blackboard import events as ev
@@ -19,7 +19,11 @@ from blackboard.state import (
     TaskRow,
     TaskStatus,
     Totals,
+    index_direction,
+    index_inquiry,
     index_task,
+    unindex_direction,
+    unindex_inquiry,
     unindex_task,
 )
 from protocol.artifacts import digest_of
@@ -58,9 +62,11 @@ def fold(events: Iterable[Event]) -> RunState:
 
 
 def step_key(step: Step) -> StepKey:
-    """Model calls and pure steps match by path, request and occurrence, effects without the request."""
+    """Values and answers match by path, request and occurrence, effects without the request."""
     if step.kind in ("pure", "model"):
         return "value", step.path, step.request, step.occurrence
+    if step.kind == "answer":
+        return "answer", step.path, step.request, step.occurrence
     return step.kind, step.path, "", step.occurrence
 
 
@@ -118,9 +124,13 @@ def _direction_opened(state: RunState, event: ev.DirectionOpened) -> None:
         task=event.task,
         prior_micro=event.prior_micro,
         max_visits=event.max_visits,
+        inquiry=event.inquiry,
     )
-    if _direction(state, event.direction).open:
-        state.choosable[event.agent] += 1
+    index_direction(state, _direction(state, event.direction))
+    if event.inquiry is not None:
+        inquiry = state.inquiries[event.inquiry]
+        inquiry.direction = event.direction
+        state.changes["inquiry", inquiry.id] = inquiry
 
 
 def _direction_proposed_again(state: RunState, event: ev.DirectionProposedAgain) -> None:
@@ -132,7 +142,7 @@ def _direction_proposed_again(state: RunState, event: ev.DirectionProposedAgain)
 def _direction_retired(state: RunState, event: ev.DirectionRetired) -> None:
     row = _direction(state, event.direction)
     if row.open:
-        state.choosable[row.agent] -= 1
+        unindex_direction(state, row)
     row.retired = event.reason
 
 
@@ -156,10 +166,11 @@ def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
     was_open = direction.open
     start(direction)
     if was_open and not direction.open:
-        state.choosable[direction.agent] -= 1
+        unindex_direction(state, direction)
     totals = _totals(state)
-    totals.choices += 1
-    totals.explored += _explored(state, event.agent)
+    if direction.inquiry is None:
+        totals.choices += 1
+        totals.explored += _explored(state, event.agent)
     task = TaskRow(
         id=event.task,
         direction=event.direction,
@@ -192,6 +203,17 @@ def _task_requeued(state: RunState, event: ev.TaskRequeued) -> None:
     task.token = ""
     if not event.uses_attempt:
         task.tries -= 1
+    totals = _totals(state)
+    totals.usage = totals.usage.plus(event.usage)
+
+
+def _task_suspended(state: RunState, event: ev.TaskSuspended) -> None:
+    task = _task(state, event.task)
+    _move(state, task, "waiting")
+    task.reason, task.failure = "", None
+    task.usage = task.usage.plus(event.usage)
+    task.worker = task.incarnation = None
+    task.token = ""
     totals = _totals(state)
     totals.usage = totals.usage.plus(event.usage)
 
@@ -231,28 +253,67 @@ def _result_refused(state: RunState, event: ev.ResultRefused) -> None:
 
 
 def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
-    task = _task(state, event.task)
+    _add_steps(state, event.task, event.first, event.steps)
+
+
+def _add_steps(state: RunState, identity: str, first: int, steps: Sequence[Step]) -> None:
+    task = _task(state, identity)
     known = state.journals.get(task.id)
-    if known is None and event.first == 0:
+    if known is None and first == 0:
         known = state.journals[task.id] = {}
-    for number, step in enumerate(event.steps, event.first):
+    for number, step in enumerate(steps, first):
         state.changes["step", f"{task.id}:{number:06d}"] = step
         if known is not None:
             known[step_key(step)] = step_digest(step)
-    task.steps = event.first + len(event.steps)
+    task.steps = first + len(steps)
 
 
 def _inquiry_asked(state: RunState, event: ev.InquiryAsked) -> None:
-    row = InquiryRow(event.inquiry, event.task, event.asker, event.agent, event.question, event.at_ms)
-    state.inquiries[row.id] = row
-    state.changes["inquiry", row.id] = row
+    row = InquiryRow(
+        id=event.inquiry,
+        task=event.task,
+        asker=event.asker,
+        wait=event.wait,
+        asked_ms=event.at_ms,
+        until_ms=event.until_ms,
+    )
+    state.inquiries[row.id] = state.changes["inquiry", row.id] = row
+    index_inquiry(state, row)
 
 
 def _inquiry_answered(state: RunState, event: ev.InquiryAnswered) -> None:
-    row = state.inquiries[event.inquiry]
-    row.answered_ms, row.answerer = event.at_ms, event.answerer
-    row.answer, row.failure = event.answer, event.failure
-    state.changes["inquiry", row.id] = row
+    row = _ending(state, event.inquiry)
+    if row is None:
+        return
+    row.answered_ms, row.answerer, row.answer = event.at_ms, event.answerer, event.answer
+    step = Step(
+        kind="answer",
+        path=row.wait.path,
+        request=row.wait.request,
+        occurrence=row.wait.occurrence,
+        value=event.answer.model_dump(mode="json", exclude_defaults=True),
+    )
+    task = _task(state, row.task)
+    _add_steps(state, task.id, task.steps, (step,))
+    if task.status == "waiting":
+        _move(state, task, "queued")
+        task.tries -= 1
+
+
+def _inquiry_withdrawn(state: RunState, event: ev.InquiryWithdrawn) -> None:
+    row = _ending(state, event.inquiry)
+    if row is not None:
+        row.withdrawn = event.reason
+
+
+def _ending(state: RunState, identity: str) -> InquiryRow | None:
+    """An inquiry that is open up to now; None for one that has ended before: its first end counts."""
+    row = state.inquiries[identity]
+    if not row.open:
+        return None
+    state.changes["inquiry", identity] = row
+    unindex_inquiry(state, row)
+    return row
 
 
 def _exploration_stopped(state: RunState, event: ev.ExplorationStopped) -> None:
@@ -292,6 +353,7 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.TaskDispatched: _task_dispatched,
     ev.TaskClaimed: _task_claimed,
     ev.TaskRequeued: _task_requeued,
+    ev.TaskSuspended: _task_suspended,
     ev.TaskSettled: _task_settled,
     ev.ArtifactPosted: _artifact_posted,
     ev.ResultRefused: _result_refused,
@@ -299,6 +361,7 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.WorkerLost: _record_only,
     ev.InquiryAsked: _inquiry_asked,
     ev.InquiryAnswered: _inquiry_answered,
+    ev.InquiryWithdrawn: _inquiry_withdrawn,
     ev.ExplorationStopped: _exploration_stopped,
     ev.RunCancelled: _run_cancelled,
     ev.RunFinishing: _run_finishing,

@@ -13,7 +13,7 @@ from blackboard.events import Choice
 from blackboard.spec import AgentSpec, RunSpec
 from blackboard.store import RowKind
 from protocol.artifacts import Artifact
-from protocol.messages import Failure, Step, Usage
+from protocol.messages import Answer, Failure, Step, Usage, Wait
 
 NOTHING = Usage()
 TaskStatus = Literal["queued", "dispatched", "running", "waiting", "done", "failed", "cancelled", "dead"]
@@ -65,6 +65,8 @@ class DirectionRow:
     parents: tuple[str, ...] = ()
     """Further parents that proposed the same thing."""
     task: str | None = None
+    inquiry: str | None = None
+    """The inquiry that its one visit is to answer."""
     prior_micro: int | None = None
     max_visits: int | None = None
     numbered: int = 0
@@ -97,16 +99,26 @@ class DirectionRow:
 
 @dataclass(slots=True)
 class InquiryRow:
+    """What a task asked, and how that ended."""
+
     id: str
     task: str
     asker: str
-    agent: str
-    question: str
+    wait: Wait
     asked_ms: int
+    until_ms: int | None = None
+    """When it ends without an answer."""
+    direction: str | None = None
+    """Where an agent is asked: the direction whose visit answers it."""
     answered_ms: int | None = None
     answerer: str | None = None
-    answer: object = None
-    failure: Failure | None = None
+    answer: Answer | None = None
+    withdrawn: str | None = None
+    """Why nobody waits for it any more."""
+
+    @property
+    def open(self) -> bool:
+        return self.answer is None and self.withdrawn is None
 
 
 @dataclass(slots=True)
@@ -160,12 +172,19 @@ class RunState:
     agents: dict[str, AgentSpec] = field(init=False)
     queued: dict[str, None] = field(default_factory=dict[str, None])
     dispatched: dict[str, None] = field(default_factory=dict[str, None])
+    waiting: dict[str, None] = field(default_factory=dict[str, None])
     held: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     """Running tasks by worker."""
     busy: Counter[str] = field(default_factory=Counter[str])
     """Dispatched and running tasks by agent."""
     choosable: Counter[str] = field(default_factory=Counter[str])
-    """Open directions by agent."""
+    """Open directions by agent, those of inquiries apart."""
+    asked: dict[str, None] = field(default_factory=dict[str, None])
+    """Open directions of inquiries, oldest first: each has its one visit to come."""
+    asking: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
+    """Open inquiries by the task that asked."""
+    timers: dict[str, int] = field(default_factory=dict[str, int])
+    """When open inquiries end by time, by inquiry."""
     journals: dict[str, dict[StepKey, str]] = field(default_factory=dict[str, dict[StepKey, str]])
     """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
     changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
@@ -176,7 +195,8 @@ class RunState:
 
     @property
     def open_tasks(self) -> int:
-        return len(self.queued) + len(self.dispatched) + sum(map(len, self.held.values()))
+        held = sum(map(len, self.held.values()))
+        return len(self.queued) + len(self.dispatched) + len(self.waiting) + held
 
     def take_changes(self) -> tuple[dict[tuple[RowKind, str], Row], list[Artifact]]:
         """Hands over what changed since the last call."""
@@ -197,12 +217,49 @@ def restore(
     state = RunState(spec=spec, totals=totals, head=head)
     for direction in sorted(directions, key=lambda row: row.opened):
         state.directions[direction.id] = direction
+        index_direction(state, direction)
     for task in sorted(tasks, key=lambda row: (row.created_ms, row.id)):
         state.tasks[task.id] = task
         index_task(state, task)
-    state.inquiries = {row.id: row for row in inquiries}
-    state.choosable.update(row.agent for row in state.directions.values() if row.open)
+    for inquiry in sorted(inquiries, key=lambda row: (row.asked_ms, row.id)):
+        state.inquiries[inquiry.id] = inquiry
+        if inquiry.open:
+            index_inquiry(state, inquiry)
     return state
+
+
+def index_direction(state: RunState, row: DirectionRow) -> None:
+    """Enters a direction that may be visited into the index of its kind."""
+    if not row.open:
+        return
+    if row.inquiry is None:
+        state.choosable[row.agent] += 1
+    else:
+        state.asked[row.id] = None
+
+
+def unindex_direction(state: RunState, row: DirectionRow) -> None:
+    """Takes out a direction that may be visited no more."""
+    if row.inquiry is None:
+        state.choosable[row.agent] -= 1
+    else:
+        del state.asked[row.id]
+
+
+def index_inquiry(state: RunState, row: InquiryRow) -> None:
+    """Enters an open inquiry."""
+    state.asking.setdefault(row.task, {})[row.id] = None
+    if row.until_ms is not None:
+        state.timers[row.id] = row.until_ms
+
+
+def unindex_inquiry(state: RunState, row: InquiryRow) -> None:
+    """Takes out an inquiry that is open no more."""
+    asking = state.asking[row.task]
+    del asking[row.id]
+    if not asking:
+        del state.asking[row.task]
+    state.timers.pop(row.id, None)
 
 
 def index_task(state: RunState, task: TaskRow) -> None:
@@ -213,6 +270,8 @@ def index_task(state: RunState, task: TaskRow) -> None:
         case "dispatched":
             state.dispatched[task.id] = None
             state.busy[task.agent] += 1
+        case "waiting":
+            state.waiting[task.id] = None
         case "running":
             state.held.setdefault(task.worker or "", {})[task.id] = None
             state.busy[task.agent] += 1
@@ -228,6 +287,8 @@ def unindex_task(state: RunState, task: TaskRow) -> None:
         case "dispatched":
             del state.dispatched[task.id]
             state.busy[task.agent] -= 1
+        case "waiting":
+            del state.waiting[task.id]
         case "running":
             held = state.held[task.worker or ""]
             del held[task.id]

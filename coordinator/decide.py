@@ -6,6 +6,7 @@ append is committed. Nothing here knows Redis, NATS, a clock or a source of rand
 
 from blackboard import events as ev
 from coordinator.decision import (
+    AnswerInquiry,
     Cancel,
     Claim,
     Command,
@@ -24,10 +25,11 @@ from coordinator.decisions.directions import follow_ups
 from coordinator.decisions.dispatch import redispatch, visit
 from coordinator.decisions.ending import cancel, conclude, sweep
 from coordinator.decisions.results import commit
+from coordinator.decisions.waiting import answer
 from coordinator.run import Run
 
 
-def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: PLR0911 - one per command
+def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: C901, PLR0911 - one per command
     """Events and effects of one command. Changes nothing."""
     state = run.state
     match command:
@@ -47,6 +49,8 @@ def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: PLR0911 -
             return conclude(state, env)
         case Cancel():
             return cancel(state, command, env)
+        case AnswerInquiry():
+            return answer(state, command, env)
         case Lead():
             return _lead(run, command, env)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from blackboard.events import Event
 from protocol.messages import (
+    AnswerRequest,
     ClaimRequest,
     DeadLetter,
     Lease,
@@ -76,7 +77,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Redispatch:
-    """Queued tasks that are due again, ahead of new work, while `room` by agent lasts."""
+    """Queued tasks that are due again, then questions to agents; ahead of new work, while `room` lasts."""
 
     room: Mapping[str, int]
     total: int
@@ -97,6 +98,12 @@ class Conclude:
 @dataclass(frozen=True, slots=True)
 class Cancel:
     reason: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerInquiry:
+    request: AnswerRequest
     source: Source
 
 
@@ -158,8 +165,15 @@ class Bury:
     letter: DeadLetter
 
 
-Command = Claim | Commit | RecordSteps | Sweep | Redispatch | Visit | Conclude | Cancel | Lead
-Effect = Publish | AnswerClaim | Reply | Acknowledge | SendReceipt | SendDrop | Bury
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Tell the bus of an inquiry that is open, or of its answer."""
+
+    inquiry: str
+
+
+Command = Claim | Commit | RecordSteps | Sweep | Redispatch | Visit | Conclude | Cancel | AnswerInquiry | Lead
+Effect = Publish | AnswerClaim | Reply | Acknowledge | SendReceipt | SendDrop | Bury | Ring
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from coordinator.decision import (
     Effect,
     Publish,
     Reply,
+    Ring,
     SendDrop,
     SendReceipt,
 )
@@ -36,10 +37,14 @@ from protocol.messages import (
     Receipt,
     Refusal,
     Step,
+    SwarmInquiry,
+    SwarmResponse,
 )
 from protocol.transport.contract import Delivery, Message
 
 STEPS_PAGE = 200
+RECORDED = "Swarm-Recorded"
+"""Header of responses that tell what is in the log already."""
 BURY_SECONDS = 1.0
 """How long a run's last dead letter may hold up the end of its lead."""
 
@@ -53,7 +58,7 @@ class Release:
         self._outbox = outbox
         self._tasks = tasks
 
-    def all(self, effects: Sequence[Effect]) -> None:
+    def all(self, effects: Sequence[Effect]) -> None:  # noqa: C901 - one per effect
         receipts: dict[str, list[Receipt]] = defaultdict(list)
         drops: dict[str, list[Lease]] = defaultdict(list)
         for effect in effects:
@@ -72,9 +77,40 @@ class Release:
                     self._office.post.reply(cast("Message", effect.source), effect.message)
                 case Bury():
                     self._tasks.start_soon(self._bury, effect.letter)
+                case Ring():
+                    self._ring(effect.inquiry)
         for worker in sorted({*receipts, *drops}):
             control = Control(receipts=tuple(receipts[worker]), drop=tuple(drops[worker]))
             self._office.post.control(worker, control)
+
+    def _ring(self, identity: str) -> None:
+        """Says that an inquiry is open, or how it was answered. The record in the log is the truth."""
+        state = self._run.state
+        row = state.inquiries[identity]
+        if row.open:
+            subject, message_id = subjects.inquiry(row.wait.target), f"{identity}.asked"
+            bell = SwarmInquiry(
+                run=state.spec.run,
+                inquiry=identity,
+                asker=row.asker,
+                task=row.task,
+                wait=row.wait,
+                until_ms=row.until_ms,
+            )
+        elif row.answer is not None:
+            subject, message_id = subjects.response(row.asker), f"{identity}.answered"
+            bell = SwarmResponse(
+                run=state.spec.run,
+                inquiry=identity,
+                answerer=row.answerer or "",
+                answer=row.answer.value,
+                failure=row.answer.failure,
+                approves=row.wait.approves,
+            )
+        else:
+            return
+        headers = {"Nats-Msg-Id": message_id, RECORDED: "1"}
+        self._office.transport.emit(subject, self._office.post.sealed(bell)[1], headers)
 
     def _answer_claim(self, effect: AnswerClaim) -> None:
         state = self._run.state

@@ -8,11 +8,11 @@ from anyio.abc import TaskGroup
 
 from coordinator.observations import Refused
 from coordinator.office import Office
-from coordinator.topology import bare_discovery_consumer, bare_task_consumer
+from coordinator.topology import bare_discovery_consumer, bare_inquiry_consumer, bare_task_consumer
 from protocol import subjects
 from protocol.codec import decode
 from protocol.errors import InvalidMessage, TransportUnavailable
-from protocol.messages import SwarmDiscovery, SwarmHeartbeat, SwarmTask
+from protocol.messages import SwarmDiscovery, SwarmHeartbeat, SwarmInquiry, SwarmTask
 from protocol.transport.contract import ConsumerSpec, Delivery, Message
 
 CREDITS = 64
@@ -32,13 +32,15 @@ def destination(data: bytes) -> tuple[str, str]:
             return subjects.discoveries(envelope.body.worker, envelope.body.run), envelope.id
         case SwarmHeartbeat():
             return subjects.heartbeat(envelope.body.worker), envelope.id
+        case SwarmInquiry():
+            return subjects.inquiry(envelope.body.wait.target), envelope.id
         case _:
             raise InvalidMessage("type", f"{envelope.type} is not forwarded", "publish on its own subject")
 
 
 async def forward_bare_roots(office: Office) -> None:
     """Forwards until cancelled."""
-    consumers = (bare_task_consumer(), bare_discovery_consumer())
+    consumers = (bare_task_consumer(), bare_discovery_consumer(), bare_inquiry_consumer())
     async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
         while True:
             try:

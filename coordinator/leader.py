@@ -17,6 +17,7 @@ from blackboard.events import Event
 from blackboard.store import Batch
 from coordinator.decide import decide
 from coordinator.decision import (
+    AnswerInquiry,
     Cancel,
     Claim,
     Command,
@@ -57,6 +58,7 @@ from protocol.codec import decode_as
 from protocol.errors import HeadMismatch, InvalidMessage, NotFound, Overloaded, StaleLeader, StoreUnavailable
 from protocol.messages import (
     INLINE_BODY_BYTES,
+    AnswerRequest,
     CancelRequest,
     ClaimRequest,
     Control,
@@ -166,6 +168,7 @@ class Leader:
             "claim": self._on_claim,
             "record": self._on_record,
             "cancel": self._on_cancel,
+            "answer": self._on_answer,
         }
         for verb, handler in handlers.items():
             await stack.enter_async_context(
@@ -255,6 +258,15 @@ class Leader:
             self._refuse(message, error)
             return
         self._do(Cancel(request.reason, message))
+
+    def _on_answer(self, message: Message) -> None:
+        try:
+            request = decode_as(message.data, AnswerRequest)
+            self._admit(message, message.subject.split(".")[3])
+        except (InvalidMessage, Overloaded) as error:
+            self._refuse(message, error)
+            return
+        self._do(AnswerInquiry(request, message))
 
     def _on_discovery(self, delivery: Delivery) -> None:
         self._credits += 1
@@ -414,7 +426,7 @@ class Leader:
         }
         limit = self._office.settings.admission.max_queued_tasks - len(state.dispatched)
         total = min(shares.runs.get(self._id, 0) + prefetch - state.busy.total(), limit)
-        if state.queued and total > 0:
+        if (state.queued or state.asked) and total > 0:
             total -= len(self._do(Redispatch(room, total)).events)
         for agent in reversed(state.spec.agents):
             for _ in range(min(total, shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name])):

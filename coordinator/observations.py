@@ -11,7 +11,9 @@ from protocol.messages import Usage
 from protocol.observers import Fanout
 
 EndState = Literal["done", "failed", "cancelled", "dead"]
-RequeueCause = Literal["silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity"]
+RequeueCause = Literal[
+    "silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity", "answered"
+]
 RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
 RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded"]
 LeadEnd = Literal["released", "stale", "rolled_back", "unavailable", "failed"]

@@ -13,7 +13,10 @@ from coordinator.frontier.policies import frontier
 
 @dataclass(slots=True)
 class Run:
-    """State and frontiers change together, and only through `apply`."""
+    """State and frontiers change together, and only through `apply`.
+
+    Directions of inquiries are in no frontier: they are visited because somebody waits.
+    """
 
     state: RunState
     frontiers: Mapping[str, Frontier]
@@ -22,7 +25,8 @@ class Run:
     def of(cls, state: RunState) -> "Run":
         rows: dict[str, list[DirectionRow]] = {agent.name: [] for agent in state.spec.agents}
         for row in state.directions.values():
-            rows[row.agent].append(row)
+            if row.inquiry is None:
+                rows[row.agent].append(row)
         return cls(
             state, {agent.name: frontier(agent.policy, rows[agent.name]) for agent in state.spec.agents}
         )
@@ -33,7 +37,8 @@ class Run:
         match event:
             case ev.DirectionOpened():
                 row = self.state.directions[event.direction]
-                self.frontiers[row.agent].opened(row)
+                if row.inquiry is None:
+                    self.frontiers[row.agent].opened(row)
             case ev.TaskDispatched() | ev.DirectionRetired():
                 self._changed(event.direction)
             case ev.TaskSettled():
@@ -43,4 +48,5 @@ class Run:
 
     def _changed(self, direction: str) -> None:
         row = self.state.directions[direction]
-        self.frontiers[row.agent].changed(row)
+        if row.inquiry is None:
+            self.frontiers[row.agent].changed(row)

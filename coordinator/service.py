@@ -18,6 +18,7 @@ from coordinator.leader import Leader
 from coordinator.liveness import Fleet, Patience
 from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
 from coordinator.office import Office, Post, Shares
+from coordinator.responses import take_responses
 from coordinator.settings import Settings
 from coordinator.topology import streams
 from protocol import subjects
@@ -92,6 +93,7 @@ class Coordinator:
             tasks.start_soon(self._tell_demand_regularly, name="demand")
             tasks.start_soon(self._ensure_regularly, name="topology")
             tasks.start_soon(forward_bare_roots, office, name="bare roots")
+            tasks.start_soon(take_responses, office, name="responses")
             await anyio.sleep_forever()
 
     async def _listen(self, stack: AsyncExitStack) -> None:

@@ -26,7 +26,7 @@ def streams(silence_seconds: float) -> tuple[StreamSpec, ...]:
         ),
         StreamSpec(
             subjects.INQUIRIES_STREAM,
-            ("swarm.inquiry.*", "swarm.response.*"),
+            ("swarm.inquiry", "swarm.inquiry.*", "swarm.response", "swarm.response.*"),
             max_age_seconds=DAY_SECONDS,
             max_bytes=GIB,
         ),
@@ -50,3 +50,15 @@ def bare_task_consumer() -> ConsumerSpec:
 
 def bare_discovery_consumer() -> ConsumerSpec:
     return ConsumerSpec(subjects.DISCOVERIES_STREAM, "bare-discoveries", "swarm.discoveries")
+
+
+def bare_inquiry_consumer() -> ConsumerSpec:
+    return ConsumerSpec(subjects.INQUIRIES_STREAM, "bare-inquiries", "swarm.inquiry")
+
+
+def response_consumers() -> tuple[ConsumerSpec, ...]:
+    """Responses, whoever published them; shared by all coordinators."""
+    return (
+        ConsumerSpec(subjects.INQUIRIES_STREAM, "responses", subjects.response("*")),
+        ConsumerSpec(subjects.INQUIRIES_STREAM, "bare-responses", "swarm.response"),
+    )

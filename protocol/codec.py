@@ -14,6 +14,8 @@ from pydantic_core import PydanticSerializationError
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.messages import (
+    AnswerReply,
+    AnswerRequest,
     CancelReply,
     CancelRequest,
     ClaimReply,
@@ -101,6 +103,8 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
         "board.query.reply": QueryReply,
         "board.cancel": CancelRequest,
         "board.cancel.reply": CancelReply,
+        "board.answer": AnswerRequest,
+        "board.answer.reply": AnswerReply,
         "error": ErrorReply,
     }
 )

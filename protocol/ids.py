@@ -45,5 +45,10 @@ def direction_id(run: str, agent: str, topic: str, inputs: tuple[str, ...] = ())
     return derive("dir", run, agent, normalise_topic(topic), *sorted(inputs))
 
 
+def inquiry_id(task: str, path: str, request: str, occurrence: int) -> str:
+    """The same wait of a task is the same inquiry, in every attempt."""
+    return derive("inq", task, path, request, str(occurrence))
+
+
 def normalise_topic(topic: str) -> str:
     return " ".join(topic.casefold().split())

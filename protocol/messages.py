@@ -145,11 +145,36 @@ class Failure(Record):
     retry_after_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
 
 
+class Wait(Record):
+    """What a suspended task waits for. `path`, `request` and `occurrence` are the key of its answer's step.
+
+    `agent`: an answer of the run's agent `target`. `human`: one of a person. `signal`: the signal
+    named `target`. `time`: a moment. The wait ends without an answer `timeout_ms` after it was first
+    asked, or at `until_ms`; for `time` that end is the answer.
+    """
+
+    kind: Literal["agent", "human", "signal", "time"]
+    target: Id
+    path: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    request: Annotated[str, StringConstraints(max_length=64)] = ""
+    occurrence: Count = 0
+    question: Annotated[str, StringConstraints(max_length=16_000)] = ""
+    choices: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=200)], ...], FailFast(), Field(max_length=100)
+    ] = ()
+    """The only answers that are accepted; empty means any."""
+    approves: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Digest of what an answer would approve; the answer must carry it."""
+    timeout_ms: Count | None = None
+    until_ms: Count | None = None
+
+
 class SwarmDiscovery(Record):
     """The result of a task, from a worker to the run's leader.
 
     `done` brings artifacts and a reward; `failed` brings a failure; `released` gives the task
-    back unfinished (a draining worker) without using up an attempt.
+    back unfinished (a draining worker) without using up an attempt; `waiting` suspends it until
+    one of its `waits` has ended.
     """
 
     run: Id
@@ -157,7 +182,7 @@ class SwarmDiscovery(Record):
     token: Id
     worker: Id
     incarnation: Id
-    outcome: Literal["done", "failed", "released"] = "done"
+    outcome: Literal["done", "failed", "released", "waiting"] = "done"
     artifacts: Annotated[tuple[ArtifactDraft, ...], FailFast(), Field(max_length=10_000)] = ()
     reward: Unit = 0.0
     follow_ups: Annotated[tuple[FollowUp, ...], FailFast(), Field(max_length=10_000)] = ()
@@ -165,9 +190,10 @@ class SwarmDiscovery(Record):
     """Nothing more is to be found in this direction: it retires."""
     usage: Usage = Usage()
     failure: Failure | None = None
+    waits: Annotated[tuple[Wait, ...], FailFast(), Field(max_length=1000)] = ()
     free_slots: Count = 0
     body: BodyRef | None = None
-    """Set when artifacts and follow-ups travel by claim check: the body is their JSON."""
+    """Set when artifacts, follow-ups and waits travel by claim check: the body is their JSON."""
 
 
 class Held(Lease):
@@ -200,33 +226,53 @@ class SwarmHeartbeat(Record):
 
 
 class SwarmInquiry(Record):
-    """A question from one agent to another; the correlation id joins it to its response."""
+    """The bell for an open inquiry, on the subject of `target`; the record in the run's log is the truth.
+
+    `target` is the agent that is asked, `human`, or the name of a signal.
+    """
 
     run: Id
     inquiry: Id
     asker: Id
+    """The agent whose task waits for the answer."""
     task: Id
-    agent: Id
-    question: Annotated[str, StringConstraints(max_length=16_000)]
+    wait: Wait
+    until_ms: Count | None = None
+    """When the wait ends without an answer."""
 
 
 class SwarmResponse(Record):
-    """The answer to an inquiry."""
+    """The answer to an inquiry, or why there is none.
+
+    Whoever publishes one for an open inquiry answers it; the leader publishes those that it has recorded.
+    """
 
     run: Id
     inquiry: Id
     answerer: Id
     answer: JsonValue = None
     failure: Failure | None = None
+    approves: str | None = None
+    """Digest of what is approved, where the inquiry names one."""
+
+
+class Answer(Record):
+    """How a wait ended: by a value, inline or by digest, by a failure, or by its time."""
+
+    value: JsonValue = None
+    body: BodyRef | None = None
+    failure: Failure | None = None
+    timed_out: bool = False
 
 
 class Step(Record):
     """One recorded step of a task's journal.
 
-    Model calls and pure steps match by (`path`, `request`, `occurrence`), effects by (`path`, `occurrence`).
+    Model calls, pure steps and answers match by (`path`, `request`, `occurrence`), effects by (`path`,
+    `occurrence`). An `answer` is recorded by the leader; its value is an `Answer`.
     """
 
-    kind: Literal["pure", "model", "intent", "effect"]
+    kind: Literal["pure", "model", "intent", "effect", "answer"]
     path: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     request: Annotated[str, StringConstraints(max_length=64)] = ""
     """Digest of the request, without secrets, timeouts and clocks."""
@@ -388,6 +434,24 @@ class CancelReply(Record):
     """`already_ended` is true where there was nothing left to cancel."""
 
     already_ended: bool
+
+
+class AnswerRequest(Record):
+    """An answer to an open inquiry. The first one counts; the same again is the same answer."""
+
+    inquiry: Id
+    answerer: Id
+    answer: JsonValue = None
+    failure: Failure | None = None
+    approves: str | None = None
+    """Digest of what is approved, where the inquiry names one."""
+
+
+class AnswerReply(Record):
+    """`answered` (recorded, now or before) or `refused`, with the reason."""
+
+    verdict: Literal["answered", "refused"]
+    reason: str = ""
 
 
 class ErrorReply(Record):

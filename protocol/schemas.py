@@ -46,6 +46,7 @@ BOARD_VERBS = {
     "get": "Reads artifacts by id, or one chunk of a body by digest.",
     "query": "Finds artifacts that an agent may see, newest first.",
     "cancel": "An operator's request to end a run.",
+    "answer": "Answers an open inquiry, so that the task that waits for it goes on.",
 }
 
 CHANNELS = (
@@ -78,15 +79,15 @@ CHANNELS = (
         subjects.inquiry("{target}"),
         "send",
         ("swarm.inquiry",),
-        "A question to an agent or a worker; the record in the run's log is the truth.",
+        "The bell for an open inquiry: to an agent, to a person (`human`), or for a signal.",
         subjects.INQUIRIES_STREAM,
     ),
     Channel(
         "response",
         subjects.response("{asker}"),
-        "send",
+        "receive",
         ("swarm.response",),
-        "The answer to an inquiry.",
+        "Answers to inquiries. Anybody may publish one; the leader publishes those that it has recorded.",
         subjects.INQUIRIES_STREAM,
     ),
     *(
@@ -149,7 +150,7 @@ PARAMETERS = {
     "agent": "Name of an agent.",
     "worker": "Name of a worker.",
     "run": "Id of a run.",
-    "target": "Name of an agent or a worker.",
+    "target": "Name of an agent, `human`, or the name of a signal.",
     "asker": "Name of the agent that asked.",
 }
 

@@ -80,6 +80,8 @@ def record(state: RunState, command: RecordSteps, env: Env) -> Decision:
     task = state.tasks.get(request.task)
     if task is None or task.status not in OPEN or task.token != request.token:
         return _answer(command, RecordReply(verdict="stale", reason="the lease on the task moved on"))
+    if any(step.kind == "answer" for step in request.steps):
+        return _answer(command, RecordReply(verdict="conflict", reason="answers are recorded by the leader"))
     known = state.journals.get(task.id, {})
     fresh: dict[StepKey, Step] = {}
     for step in request.steps:

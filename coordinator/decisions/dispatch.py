@@ -3,14 +3,14 @@
 from collections import Counter
 
 from blackboard import events as ev
-from blackboard.state import RunState
+from blackboard.state import DirectionRow, RunState
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
 from coordinator.run import Run
 from protocol.ids import task_id
 
 
 def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
-    """Dispatches queued tasks again, the longest waiting first, while there is room."""
+    """Dispatches queued tasks again, then questions to agents, oldest first, while there is room."""
     decision = Decision()
     room, total = Counter(command.room), command.total
     for identity in state.queued:
@@ -33,7 +33,29 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
                 token=env.token(),
             ),
         )
+    for identity in state.asked:
+        direction = state.directions[identity]
+        if total <= 0:
+            break
+        if room[direction.agent] <= 0 or is_late(state, direction.agent, env.now_ms):
+            continue
+        room[direction.agent] -= 1
+        total -= 1
+        _dispatch(decision, _first_visit(state, direction, env))
     return decision
+
+
+def _first_visit(state: RunState, direction: DirectionRow, env: Env) -> ev.TaskDispatched:
+    number = direction.numbered + 1
+    return ev.TaskDispatched(
+        at_ms=env.now_ms,
+        task=task_id(state.spec.run, direction.id, number),
+        direction=direction.id,
+        agent=direction.agent,
+        visit=number,
+        attempt=1,
+        token=env.token(),
+    )
 
 
 def visit(run: Run, command: Visit, env: Env) -> Decision:
@@ -113,6 +135,7 @@ def wanted(state: RunState, now_ms: int) -> dict[str, int]:
         task = state.tasks[identity]
         if task.not_before_ms <= now_ms:
             demand[task.agent] += 1
+    demand.update(state.directions[identity].agent for identity in state.asked)
     for agent in state.spec.agents:
         if may_visit(state, agent.name, now_ms):
             demand[agent.name] += _new_visits(state, agent.name)

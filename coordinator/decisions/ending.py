@@ -9,6 +9,7 @@ from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, S
 from coordinator.decisions.directions import finishing
 from coordinator.decisions.dispatch import exploration_limit, is_late
 from coordinator.decisions.results import end
+from coordinator.decisions.waiting import expire
 from protocol.messages import CancelReply, Lease
 
 GRACE_AFTER_DEADLINE_MS = 30_000
@@ -18,8 +19,9 @@ ENDS_OR_REQUEUES = (ev.TaskSettled, ev.TaskRequeued)
 
 
 def sweep(state: RunState, command: Sweep, env: Env) -> Decision:
-    """Takes back lost leases; cancels what waits at the deadline, and what runs past its grace."""
+    """Ends waits at their time; takes back lost leases; cancels what is late, when it runs after a grace."""
     decision = Decision()
+    expire(state, env, decision)
     for lost in command.lost:
         _take_back(state, lost, env, decision)
     deadline = state.spec.deadline_ms
@@ -65,7 +67,7 @@ def _take_back(state: RunState, lost: Lost, env: Env, decision: Decision) -> Non
 
 def _open_tasks(state: RunState) -> list[TaskRow]:
     held = (identity for tasks in state.held.values() for identity in tasks)
-    return [state.tasks[identity] for identity in (*state.queued, *state.dispatched, *held)]
+    return [state.tasks[identity] for identity in (*state.queued, *state.dispatched, *state.waiting, *held)]
 
 
 def _cancel(state: RunState, tasks: Sequence[TaskRow], env: Env, reason: str, decision: Decision) -> None:
@@ -134,7 +136,8 @@ def _verdict(state: RunState, env: Env) -> ev.RunEnded:
     """Failed when a finishing agent, or every task before them, came to nothing; done otherwise."""
     finishers = {agent.name for agent in state.spec.agents if agent.trigger == "finish"}
     for task in state.tasks.values():
-        if task.agent in finishers and task.status != "done":
+        asked = state.directions[task.direction].inquiry is not None
+        if task.agent in finishers and task.status != "done" and not asked:
             reason = f"agent {task.agent} ended {task.status}: {task.reason}"
             return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     before = [task for task in state.tasks.values() if task.agent not in finishers]

@@ -10,6 +10,7 @@ from blackboard.state import RunState, TaskRow
 from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendReceipt
 from coordinator.decisions.directions import follow_ups, triggered
 from coordinator.decisions.dispatch import is_late
+from coordinator.decisions.waiting import settled, suspend
 from protocol.artifacts import Artifact, Producer, canonical_json
 from protocol.errors import ArtifactConflict, MessageTooLarge
 from protocol.ids import artifact_id
@@ -67,9 +68,12 @@ def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env,
             failure = Failure(kind="bug", message=str(error))
             decision.events += end(state, task, env, "dead", str(error), failure, decision, discovery)
         else:
+            settled(state, task, env, decision, artifacts)
             decision.events += _done(state, task, discovery, artifacts, env)
     elif discovery.outcome == "released":
         decision.events.append(_requeued(task, discovery, env, "released"))
+    elif discovery.outcome == "waiting" and discovery.waits:
+        suspend(state, task, discovery, env, decision)
     else:
         failure = discovery.failure or Failure(kind="bug", message="failed without saying why")
         decision.events += _failed(state, task, discovery, failure, env, decision)
@@ -217,6 +221,8 @@ def end(
             }
         )
     ]
+    told = failure or Failure(kind="user" if status == "cancelled" else "bug", message=reason[:4000])
+    settled(state, task, env, decision, told)
     if status == "cancelled":
         return events
     if state.directions[task.direction].retired is None:

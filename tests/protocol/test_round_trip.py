@@ -20,6 +20,7 @@ from protocol.messages import (
     SwarmResponse,
     SwarmTask,
     Usage,
+    Wait,
 )
 
 ids = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -80,6 +81,19 @@ follow_ups = st.builds(
     prior=st.none() | units,
     max_visits=st.none() | st.integers(1, 9),
 )
+waits = st.builds(
+    Wait,
+    kind=st.sampled_from(["agent", "human", "signal", "time"]),
+    target=ids,
+    path=texts.filter(bool),
+    request=texts,
+    occurrence=counts,
+    question=texts,
+    choices=some(texts),
+    approves=st.none() | st.from_regex("[0-9a-f]{64}", fullmatch=True),
+    timeout_ms=st.none() | counts,
+    until_ms=st.none() | counts,
+)
 FIVE: st.SearchStrategy[Record] = st.one_of(
     st.builds(
         SwarmTask,
@@ -100,13 +114,14 @@ FIVE: st.SearchStrategy[Record] = st.one_of(
         token=ids,
         worker=ids,
         incarnation=ids,
-        outcome=st.sampled_from(["done", "failed", "released"]),
+        outcome=st.sampled_from(["done", "failed", "released", "waiting"]),
         artifacts=some(drafts),
         reward=units,
         follow_ups=some(follow_ups),
         exhausted=st.booleans(),
         usage=usages,
         failure=st.none() | failures,
+        waits=some(waits),
         free_slots=counts,
         body=st.none() | bodies,
     ),
@@ -123,7 +138,15 @@ FIVE: st.SearchStrategy[Record] = st.one_of(
         version=texts,
         sent_ms=counts,
     ),
-    st.builds(SwarmInquiry, run=ids, inquiry=ids, asker=ids, task=ids, agent=ids, question=texts),
+    st.builds(
+        SwarmInquiry,
+        run=ids,
+        inquiry=ids,
+        asker=ids,
+        task=ids,
+        wait=waits,
+        until_ms=st.none() | counts,
+    ),
     st.builds(
         SwarmResponse,
         run=ids,
@@ -131,6 +154,7 @@ FIVE: st.SearchStrategy[Record] = st.one_of(
         answerer=ids,
         answer=payloads,
         failure=st.none() | failures,
+        approves=st.none() | texts,
     ),
 )
 
@@ -158,7 +182,8 @@ def test_the_format_of_the_json_does_not_matter(message: Record) -> None:
 
 def test_the_head_carries_the_trace_and_the_target() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    inquiry = SwarmInquiry(run="r", inquiry="i", asker="a", task="t", agent="b", question="why?")
+    wait = Wait(kind="agent", target="b", path="ask", question="why?")
+    inquiry = SwarmInquiry(run="r", inquiry="i", asker="a", task="t", wait=wait)
     data = encode(inquiry, source="a", target="b", message_id="m", time_ms=1, traceparent=trace)
     envelope = decode(data)
     assert (envelope.target, envelope.traceparent) == ("b", trace)
@@ -172,5 +197,5 @@ def test_wire_names_are_stable(name: str) -> None:
         *("board.claim", "board.claim.reply", "board.record", "board.record.reply"),
         *("board.steps", "board.steps.reply", "board.put", "board.put.reply"),
         *("board.get", "board.get.reply", "board.query", "board.query.reply"),
-        *("board.cancel", "board.cancel.reply"),
+        *("board.cancel", "board.cancel.reply", "board.answer", "board.answer.reply"),
     }

@@ -170,9 +170,22 @@ class Table:
             by_status.setdefault(task.status, set()).add(task.id)
         assert set(state.queued) == by_status.get("queued", set())
         assert set(state.dispatched) == by_status.get("dispatched", set())
+        assert set(state.waiting) == by_status.get("waiting", set())
         assert {task for held in state.held.values() for task in held} == by_status.get("running", set())
         under_way = by_status.get("dispatched", set()) | by_status.get("running", set())
         assert state.busy.total() == len(under_way)
         for agent in self.spec.agents:
-            opened = sum(row.open for row in state.directions.values() if row.agent == agent.name)
-            assert state.choosable[agent.name] == opened
+            rows = [row for row in state.directions.values() if row.agent == agent.name]
+            assert state.choosable[agent.name] == sum(row.open for row in rows if row.inquiry is None)
+        asked = {row.id for row in state.directions.values() if row.open and row.inquiry is not None}
+        assert set(state.asked) == asked
+        self._check_inquiries()
+
+    def _check_inquiries(self) -> None:
+        state = self.state
+        opened = {row.id: row for row in state.inquiries.values() if row.open}
+        assert {inquiry for asking in state.asking.values() for inquiry in asking} == set(opened)
+        assert state.timers == {row.id: row.until_ms for row in opened.values() if row.until_ms is not None}
+        tasks = {row.task for row in opened.values()}
+        assert set(state.waiting) <= tasks, "a task waits for nothing"
+        assert all(state.tasks[task].status not in ("done", "failed", "cancelled", "dead") for task in tasks)
