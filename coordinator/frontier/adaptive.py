@@ -12,7 +12,7 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, upper_bound
 from coordinator.frontier.indexed import Estimate
 from coordinator.frontier.pooled import LEAST_DISPERSION, Pooled
-from coordinator.frontier.priors import PRIOR_WEIGHT, with_prior
+from coordinator.frontier.priors import PRIOR_WEIGHT, ROOT_PRIOR_MICRO
 from coordinator.frontier.staircase import Restart
 
 YOUNG = 16
@@ -33,12 +33,12 @@ class AdaptiveMoment:
     """Visits started per direction opened."""
     dispersion: float
     decay: float
-    trust: float
+    surprise: float
 
     def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         visits, decay = count - PRIOR_WEIGHT, self.decay
         if not visits:
-            mean *= self.trust
+            mean = min(max(mean + self.surprise, 0.0), 1.0)
         elif decay < 1.0 and visits <= YOUNG:
             # Of rewards that decay, the next is to the mean of those so far as this.
             left = decay**visits
@@ -55,7 +55,9 @@ class AdaptiveMoment:
 
 
 class Adaptive:
-    """See `AdaptiveMoment`; after a significant drop only the rewards since count (`recent_drop`)."""
+    """See `AdaptiveMoment`. The prior is worth 1 visit in the mean, and 2 coin flips in the certainty;
+    after a significant drop only the rewards since count (`recent_drop`).
+    """
 
     name = "adaptive"
     groups = 3
@@ -66,11 +68,15 @@ class Adaptive:
         return 0 if not visits else 1 if visits <= YOUNG else 2
 
     def estimate(self, row: DirectionRow) -> Estimate:
-        return with_prior(row)._replace(restart=recent_drop(row))
+        visits, weight = row.visits, row.visits + PRIOR_WEIGHT
+        prior = ROOT_PRIOR_MICRO if row.prior_micro is None else row.prior_micro
+        if not visits:
+            return Estimate(weight, weight * prior)
+        return Estimate(weight, (row.reward_sum_micro + prior) * weight // (visits + 1), recent_drop(row))
 
     def at(self, pooled: Pooled) -> AdaptiveMoment:
         clock = pooled.started / max(pooled.opened, 1)
-        return AdaptiveMoment(clock, pooled.dispersion, pooled.decay, pooled.trust)
+        return AdaptiveMoment(clock, pooled.dispersion, pooled.decay, pooled.surprise)
 
 
 def recent_drop(row: DirectionRow) -> Restart | None:

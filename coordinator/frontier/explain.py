@@ -32,8 +32,9 @@ def _standing(term: Term, choice: Choice) -> str:
             text += f", and starts with a rating of {term.mean:.2f} (of 1)"
         else:
             text += f"; the finding that suggested it was worth {term.prior:.2f} (of 1)"
-            if choice.trust is not None and choice.trust < 0.995:
-                text += f", and such suggestions have kept {choice.trust:.0%} of what they promised"
+            if choice.surprise is not None and abs(choice.surprise) >= 0.005:
+                side = "less" if choice.surprise < 0 else "more"
+                text += f", and such directions have earned {abs(choice.surprise):.2f} {side} than promised"
         parts.append(text)
     elif term.restarts:
         parts.append(

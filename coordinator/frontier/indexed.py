@@ -117,7 +117,7 @@ class IndexFrontier:
             started=pooled.started,
             dispersion=pooled.dispersion,
             decay=pooled.decay,
-            trust=pooled.trust,
+            surprise=pooled.surprise,
         )
 
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:

@@ -12,8 +12,10 @@ from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 
 LEAST_DISPERSION = 0.02
-_SETTLING = 4 * MICRO
-"""Reward promised and kept that is imagined before any, so that the first few do not say it all."""
+_SETTLING = 4
+"""Directions that are imagined to have kept what their prior promised, before any has told."""
+_ONE_SIDED = 1.64
+"""Standard errors to the end of a one-sided 95 % interval."""
 
 
 class Contribution(NamedTuple):
@@ -23,7 +25,7 @@ class Contribution(NamedTuple):
     in_flight: int = 0
     rewards: int = 0
     repeated: int = 0
-    """Directions with two visits or more; all that follows but the last two is about them."""
+    """Directions with two visits or more; what follows down to `before` is about them."""
     within: int = 0
     """Variance of the rewards of a direction, times its visits."""
     flips: int = 0
@@ -32,8 +34,10 @@ class Contribution(NamedTuple):
     """Rewards without a direction's first."""
     before: int = 0
     """Rewards without a direction's last."""
+    spawned: int = 0
+    """Visited directions that have a prior of their own."""
     promised: int = 0
-    """Priors of the visited directions that have one."""
+    """Their priors."""
     kept: int = 0
     """What their first visits told."""
 
@@ -45,14 +49,14 @@ def contribution(row: DirectionRow) -> Contribution:
     visits, total = row.visits, row.reward_sum_micro
     if not visits:
         return Contribution(in_flight=row.in_flight) if row.in_flight else NOTHING
-    promised, kept = (0, 0) if row.prior_micro is None else (row.prior_micro, row.first_micro)
+    first = (0, 0, 0) if row.prior_micro is None else (1, row.prior_micro, row.first_micro)
     if visits == 1:
-        return Contribution(1, row.in_flight, total, promised=promised, kept=kept)
+        return Contribution(1, row.in_flight, total, 0, 0, 0, 0, 0, *first)
     scatter = row.reward_squares - total * total // visits
     within = scatter * visits // (visits - 1)
     flips = total * MICRO - total * total // visits + scatter // (visits - 1)
     after, before = total - row.first_micro, total - row.yields[-1]
-    return Contribution(visits, row.in_flight, total, 1, within, flips, after, before, promised, kept)
+    return Contribution(visits, row.in_flight, total, 1, within, flips, after, before, *first)
 
 
 class Pooled:
@@ -81,7 +85,7 @@ class Pooled:
 
     @property
     def decay(self) -> float:
-        """The ratio of a direction's next reward to its last one, plus its standard error; at most 1.
+        """The ratio of a direction's next reward to its last one, at the top of its 95 % interval; at most 1.
 
         Summed over a direction, rewards after and before differ by its last and first alone.
         """
@@ -89,10 +93,10 @@ class Pooled:
         if sums.before <= 0:
             return 1.0
         mean = sums.rewards / (MICRO * sums.visits)
-        error = math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
+        error = _ONE_SIDED * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
         return min(1.0, (sums.after + error) / sums.before)
 
     @property
-    def trust(self) -> float:
-        """What first visits told, over what the priors of their directions promised; at most 1."""
-        return min(1.0, (self.sums.kept + _SETTLING) / (self.sums.promised + _SETTLING))
+    def surprise(self) -> float:
+        """What first visits told, less what the priors of their directions promised, on average."""
+        return (self.sums.kept - self.sums.promised) / (MICRO * (self.sums.spawned + _SETTLING))

@@ -41,7 +41,8 @@ def test_histories_reach_what_makes_a_choice_hard() -> None:
         before = now
         restarted += len(now)
         busy += sum(arm.row.in_flight > 1 for arm in arms)
-    assert min(restarted, busy, flips) > 20
+    assert min(restarted, busy) > 100
+    assert flips > 5
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)

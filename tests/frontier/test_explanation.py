@@ -32,7 +32,7 @@ def test_a_first_visit_is_explained_by_the_finding_that_suggested_it() -> None:
 def test_a_further_visit_is_explained_by_what_the_visits_earned() -> None:
     agenda = agenda_of("a", "b", "c")
     texts = [settle(agenda, 0.9) for _ in range(4)]
-    assert "3 visits to it earned 0.74 (of 1) on average" in texts[3]
+    assert "3 visits to it earned 0.80 (of 1) on average" in texts[3]
     assert "no other" in texts[3]
 
 

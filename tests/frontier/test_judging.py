@@ -7,7 +7,7 @@ import pytest
 from coordinator.frontier.judging import Evidence, JudgeRecord, combined
 
 
-def judged_by(judge: str, judgements: int = 300) -> JudgeRecord:
+def judged_by(judge: str, judgements: int = 2_000) -> JudgeRecord:
     rng, record = random.Random(1), JudgeRecord()
     for _ in range(judgements):
         outcome = rng.random()
