@@ -75,8 +75,8 @@ def listed() -> list[Setting]:
     return found
 
 
-def held_out() -> list[Setting]:
-    """Variants that no choice of the default's constants was made on."""
+def variants() -> list[Setting]:
+    """Variants that were looked at while the default was made."""
     return [
         Setting("many roots", Tree(root_count=40, roots_in=(0.05, 0.6), ratio=0.95, drift=0.1), 16, "reward"),
         Setting("barren", Tree(fertility=(0.1, 0.15), drift=0.02, root_count=12), 16, "reward"),
@@ -97,7 +97,35 @@ def held_out() -> list[Setting]:
     ]
 
 
-SETS = {"gates": gates, "listed": listed, "held-out": held_out, "all": lambda: [*listed(), *held_out()]}
+def held_out() -> list[Setting]:
+    """Settings that no choice about the default was made on: fixed, and run, when all else was settled."""
+    return [
+        Setting("slow decay tree", Tree(ratio=0.96, drift=0.1, spread=0.12, root_count=8), 8, "reward"),
+        Setting("steep tree", Tree(ratio=0.7, drift=0.12, spread=0.2, root_count=8), 24, "reward"),
+        Setting(
+            "poor roots", Tree(roots_in=(0.02, 0.1), drift=0.02, spread=0.15, root_count=10), 16, "reward"
+        ),
+        Setting("binary steady tree", Tree(drift=0.1, spread=0.1, binary=True, root_count=8), 16, "reward"),
+        Setting(
+            "few children", Tree(litter=1, fertility=(0.3, 0.3), ratio=0.95, root_count=20), 16, "reward"
+        ),
+        Setting("short tree", Tree(ratio=0.9, drift=0.1, visits=200, root_count=8), 8, "reward"),
+        Setting("wide tree", Tree(root_count=100, roots_in=(0.1, 0.9), ratio=0.9, drift=0.15), 32, "reward"),
+        Setting("coins 0.3-0.7 K=30", Flat(30, graded=False, means=(0.3, 0.7)), 32, "regret"),
+        Setting("graded 0-0.5 K=80", Flat(80, graded=True, means=(0.0, 0.5)), 8, "regret"),
+        Setting("graded noisy K=20", Flat(20, graded=True, concentration=1.5), 16, "regret"),
+        Setting("abrupt K=200", Flat(200, graded=True, drift=abrupt), 32, "reward"),
+        Setting("gradual K=10", Flat(10, graded=False, drift=gradual, visits=1_500), 8, "reward"),
+    ]
+
+
+SETS = {
+    "gates": gates,
+    "listed": listed,
+    "variants": variants,
+    "held-out": held_out,
+    "all": lambda: [*listed(), *variants(), *held_out()],
+}
 
 
 def measured(setting: Setting, policy: str, seeds: int) -> Cell:

@@ -14,8 +14,8 @@ from blackboard.state import DirectionRow
 LEAST_DISPERSION = 0.02
 _SETTLING = 4
 """Directions that are imagined to have kept what their prior promised, before any has told."""
-_ONE_SIDED = 1.64
-"""Standard errors to the end of a one-sided 95 % interval."""
+_ERRORS = 1.96
+"""Standard errors to the ends of a 95 % interval."""
 
 
 class Contribution(NamedTuple):
@@ -93,7 +93,7 @@ class Pooled:
         if sums.before <= 0:
             return 1.0
         mean = sums.rewards / (MICRO * sums.visits)
-        error = _ONE_SIDED * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
+        error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
         return min(1.0, (sums.after + error) / sums.before)
 
     @property
