@@ -84,6 +84,12 @@ class Pooled:
         return min(1.0, max(LEAST_DISPERSION, self.sums.within / self.sums.flips))
 
     @property
+    def cautious_dispersion(self) -> float:
+        """The dispersion with two coin flips imagined first: high while little is known."""
+        imagined = MICRO * MICRO // 2
+        return min(1.0, (self.sums.within + imagined) / (self.sums.flips + imagined))
+
+    @property
     def decay(self) -> float:
         """The ratio of a direction's next reward to its last one, at the top of its 95 % interval; at most 1.
 

@@ -43,7 +43,7 @@ def retirement(row: DirectionRow, rule: StoppingRule, pooled: Pooled) -> str | N
     if restart is not None and pooled.dispersion < restart.critical:
         visits, total, since = restart.visits, restart.recent_micro, " since its rewards dropped"
     mean = total / (MICRO * visits)
-    highest = ceiling(visits, mean, pooled.dispersion, rule.chance)
+    highest = ceiling(visits, mean, pooled.cautious_dispersion, rule.chance)
     if highest >= rule.least_reward:
         return None
     return (

@@ -28,14 +28,14 @@ def test_a_poor_direction_retires_with_the_reason_in_words() -> None:
 
 def test_a_good_or_little_known_direction_does_not_retire() -> None:
     rule = StoppingRule(least_reward=0.3)
-    assert retirement(*reversed_rule([0.4, 0.5] * 20, rule)) is None
-    assert retirement(*reversed_rule([0.0], rule)) is None
-    assert retirement(*reversed_rule([], rule)) is None
+    for rewards in ([0.4, 0.5] * 20, [0.0], []):
+        row, pooled = told(rewards)
+        assert retirement(row, rule, pooled) is None
 
 
-def reversed_rule(rewards: list[float], rule: StoppingRule) -> tuple[DirectionRow, StoppingRule, Pooled]:
-    row, pooled = told(rewards)
-    return row, rule, pooled
+def test_two_rewards_that_happen_to_agree_do_not_make_certain() -> None:
+    row, pooled = told([0.2, 0.2])
+    assert retirement(row, StoppingRule(least_reward=0.4), pooled) is None
 
 
 def test_a_direction_that_dried_up_retires_although_its_mean_is_high() -> None:
