@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench mutants clean
 .SILENT:
 
 PYTHON ?= python3
@@ -28,8 +28,13 @@ check: $(READY) ## Lint, formats, types, import contracts, published schemas
 	$(BIN)/lint-imports
 	$(BIN)/python -m protocol.schemas --check
 
-bench: $(READY) ## Measure durable tasks per second beside the floor
+bench: $(READY) ## Measure tasks per second beside the floor, footprint, and the cost of a growing board
 	$(BIN)/python bench/cycle.py
+	$(BIN)/python bench/footprint.py
+	$(BIN)/python bench/board_growth.py
+
+mutants: $(READY) ## Break decisions on purpose and see that tests notice
+	$(BIN)/python -m tests.mutants.run
 
 clean: ## Remove the environment and every cache; data folders of runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

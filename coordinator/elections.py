@@ -1,5 +1,6 @@
 """Which runs this coordinator leads: it stands for every active one, and leads those it gets."""
 
+import gc
 import logging
 from collections.abc import Mapping
 
@@ -119,6 +120,7 @@ class Elections:
         try:
             return await leader.lead()
         finally:
+            gc.unfreeze()  # what the leader froze may go now
             self._office.heads.note(run, leader.head)
             del self._leaders[run]
             with anyio.move_on_after(1, shield=True):

@@ -5,6 +5,7 @@ the next group. Replies, acknowledgements and dispatches leave only when their g
 refused append ends the lead: the state is dropped, and whoever leads next reads the rows.
 """
 
+import gc
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -126,6 +127,7 @@ class Leader:
         if not loaded.head:
             return "released"
         self._run = Run.of(decode_state(loaded))
+        gc.freeze()  # the rows live as long as the lead: collections need not walk them again
         self._head = loaded.head
         if self._run.state.totals.ended:
             await self._finish()
@@ -142,6 +144,7 @@ class Leader:
             tasks.start_soon(self._sweep_regularly, name=f"sweep {self._id}")
             end = await self._commit_groups()
             tasks.cancel_scope.cancel()
+        self._leading = False
         self._office.observers.notify(LeaderLost(self._id, end))
         if end == "released":
             await self._finish()
@@ -405,11 +408,11 @@ class Leader:
             self._office.observers.notify(StoreRetry(self._id, "trim"))
 
     async def _finish(self) -> None:
-        """The run is over: let it expire, and take its queue away."""
-        spec = self._run.state.spec
-        await self._office.store.finish(self._id, keep_seconds=spec.keep_seconds)
+        """The run is over: take its queue away, then let it expire. Should either fail, both are repeated."""
         consumer = discovery_consumer(self._id)
         await self._office.transport.delete_consumer(consumer.stream, consumer.durable)
+        keep_seconds = self._run.state.spec.keep_seconds or self._office.settings.retention.keep_seconds
+        await self._office.store.finish(self._id, keep_seconds=keep_seconds)
 
     # Dispatch and sweep
 
