@@ -153,8 +153,14 @@ class IndexFrontier:
 
     @staticmethod
     def _look_behind(arm: Arm, idle: Staircase, stairs: list[Arm], contest: "_Contest") -> None:
-        """Takes an arm from its staircase, and enters those that it alone hid."""
+        """Takes an arm from its staircase, and enters those that it alone hid.
+
+        An arm of the last time's best that is on no step hides none: what hides it ranks higher, unless
+        rounding has it that the two are equal.
+        """
         idle.remove(arm)
+        if arm not in stairs:
+            return
         at = stairs.index(arm)
         behind: list[Arm] = []
         stop = stairs[at + 1] if at + 1 < len(stairs) else None

@@ -102,7 +102,7 @@ class GreedyMoment:
 
     def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         del least
-        return mean * count / (count + in_flight)
+        return mean * (count / (count + in_flight))
 
 
 class FewestMoment:

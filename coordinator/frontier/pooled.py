@@ -17,6 +17,9 @@ _SETTLING = 4
 _ERRORS = 1.96
 """Standard errors to the ends of a 95 % interval."""
 
+_DECAYS = 1 << 20
+"""A decay is a multiple of one over this, so that what is computed from it keeps its order."""
+
 
 class Contribution(NamedTuple):
     """Addends of one row, or sums over rows; rewards in micro-units, variances in micro-units squared."""
@@ -100,7 +103,7 @@ class Pooled:
             return 1.0
         mean = sums.rewards / (MICRO * sums.visits)
         error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
-        return min(1.0, (sums.after + error) / sums.before)
+        return min(_DECAYS, round((sums.after + error) / sums.before * _DECAYS)) / _DECAYS
 
     @property
     def surprise(self) -> float:
