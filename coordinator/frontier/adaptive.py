@@ -44,8 +44,9 @@ class AdaptiveMoment:
             left = decay**visits
             mean *= visits * (1.0 - decay) * left / (1.0 - left)
         if in_flight:
+            young = visits <= YOUNG
+            mean *= decay**in_flight if young else (visits + in_flight * decay) / (visits + in_flight)
             visits += in_flight
-            mean *= decay**in_flight
         ratio = self.clock / visits if visits else self.clock
         if ratio <= 1.0:
             return mean
