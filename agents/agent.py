@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import InvalidAgent
 from protocol.ids import TOKEN_PATTERN
-from protocol.messages import FollowUp, Id, Usage
+from protocol.messages import Failure, FollowUp, Id, Usage
 
 Payload_co = TypeVar("Payload_co", bound=BaseModel, covariant=True)
 Result = TypeVar("Result")
@@ -124,6 +124,40 @@ class Context(Protocol):
         """
         ...
 
+    async def ask(self, agent: str, question: str) -> JsonValue:
+        """Asks another agent of the run; the answer is the payload of the first artifact that it posts.
+
+        As every wait, it holds no worker: the task is suspended, and run again once there is an answer.
+        :raises InquiryFailed: when the agent came to nothing.
+        """
+        ...
+
+    async def ask_human(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        timeout: timedelta | None = None,
+        approves: JsonValue = None,
+    ) -> JsonValue:
+        """Asks a person. With `approves`, the answer holds for this very value alone.
+
+        :raises WaitTimedOut: when nobody has answered in time.
+        :raises InquiryFailed: when the person answers with a failure.
+        """
+        ...
+
+    async def wait_signal(self, name: str, *, timeout: timedelta | None = None) -> JsonValue:
+        """Waits for a signal of this name, sent to the run while it waits; returns the signal's value.
+
+        :raises WaitTimedOut: when it does not come in time.
+        """
+        ...
+
+    async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:
+        """Sleeps for so long, or until a moment of the coordinator's wall clock."""
+        ...
+
     def progress(self) -> None:
         """Says that the task moves; a task without progress is reported to the operator."""
         ...
@@ -142,6 +176,21 @@ class AgentFailure(Exception):
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+
+
+class WaitTimedOut(AgentFailure):
+    """Nobody answered in time. Not caught, it fails the task: another attempt would see the same."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("user", f"{path}: no answer in time")
+
+
+class InquiryFailed(AgentFailure):
+    """The answer is a failure. Not caught, it fails the task: another attempt would see the same."""
+
+    def __init__(self, path: str, failure: Failure) -> None:
+        super().__init__("user", f"{path}: {failure.message}")
+        self.failure = failure
 
 
 AgentFunction = Callable[[Context], Awaitable[Discovery]] | Callable[[Context], Discovery]

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 from pydantic import JsonValue
@@ -12,6 +13,7 @@ from agents.journal import Journal
 from agents.ledger import Holding
 from agents.observations import Observers, StepReplayed
 from agents.view import BoardView, load
+from agents.waiting import Suspend, Waits
 from protocol.artifacts import Artifact
 from protocol.messages import Grant, Usage
 
@@ -28,6 +30,7 @@ class TaskContext:
         holding: Holding,
         observers: Observers,
         open_journal: OpenJournal,
+        suspend: Suspend,
     ) -> None:
         self.run = grant.run
         self.task = grant.task
@@ -45,6 +48,7 @@ class TaskContext:
         self._observers = observers
         self._open_journal = open_journal
         self._journal: Journal | None = None
+        self._waits = Waits(holding, suspend)
 
     def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
         return load(artifact, payload)
@@ -57,11 +61,39 @@ class TaskContext:
         *,
         usage: Usage | None = None,
     ) -> JsonValue:
-        if self._journal is None:
-            self._journal = self._open_journal()
-        value = await self._journal.step(path, request, call, usage=usage, replayed=self._replayed)
+        self._waits.moving += 1
+        try:
+            value = await self._steps().step(path, request, call, usage=usage, replayed=self._replayed)
+        finally:
+            self._waits.moving -= 1
         self.progress()
         return cast("JsonValue", value)
+
+    async def ask(self, agent: str, question: str) -> JsonValue:
+        return await self._waits.agent(self._steps(), agent, question)
+
+    async def ask_human(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        timeout: timedelta | None = None,
+        approves: JsonValue = None,
+    ) -> JsonValue:
+        return await self._waits.human(
+            self._steps(), question, choices=choices, timeout=timeout, approves=approves
+        )
+
+    async def wait_signal(self, name: str, *, timeout: timedelta | None = None) -> JsonValue:
+        return await self._waits.signal(self._steps(), name, timeout=timeout)
+
+    async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:
+        await self._waits.time(self._steps(), seconds=seconds, until_ms=until_ms)
+
+    def _steps(self) -> Journal:
+        if self._journal is None:
+            self._journal = self._open_journal()
+        return self._journal
 
     def progress(self) -> None:
         self._holding.progress += 1
@@ -136,6 +168,25 @@ class ProcessContext:
         usage: Usage | None = None,  # noqa: ARG002
     ) -> JsonValue:
         raise OutOfReach("journal")
+
+    async def ask(self, agent: str, question: str) -> JsonValue:  # noqa: ARG002
+        raise OutOfReach("way to ask")
+
+    async def ask_human(
+        self,
+        question: str,  # noqa: ARG002
+        *,
+        choices: Sequence[str] = (),  # noqa: ARG002
+        timeout: timedelta | None = None,  # noqa: ARG002
+        approves: JsonValue = None,  # noqa: ARG002
+    ) -> JsonValue:
+        raise OutOfReach("way to ask")
+
+    async def wait_signal(self, name: str, *, timeout: timedelta | None = None) -> JsonValue:  # noqa: ARG002
+        raise OutOfReach("way to wait")
+
+    async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:  # noqa: ARG002
+        raise OutOfReach("way to wait")
 
     def progress(self) -> None:
         """Nothing: a process is stopped by its timeout."""

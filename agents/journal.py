@@ -13,6 +13,8 @@ from protocol.artifacts import canonical_json
 from protocol.errors import StaleEpoch
 from protocol.messages import (
     INLINE_BODY_BYTES,
+    Answer,
+    BodyRef,
     Grant,
     RecordReply,
     RecordRequest,
@@ -49,6 +51,8 @@ class Journal:
         self._lost = lost
         self._recorded: dict[Key, dict[int, Step]] = defaultdict(dict)
         self._occurrences: dict[Key, int] = defaultdict(int)
+        self._answers: dict[Key, dict[int, Step]] = defaultdict(dict)
+        self._asked: dict[Key, int] = defaultdict(int)
         self._pending: list[tuple[Step, int]] = []
         self._unsaved: set[int] = set()
         self._turn = anyio.Lock()
@@ -70,7 +74,7 @@ class Journal:
         :raises InvalidStep: when path, request or value cannot be recorded.
         :raises StaleEpoch: when the lease moved on and a shield keeps the task from being cancelled.
         """
-        key = path, hashlib.blake2b(_canonical(path, "request", request), digest_size=16).hexdigest()
+        key = path, _digest(path, request)
         occurrence = self._occurrences[key]
         self._occurrences[key] += 1
         await self._load_all()
@@ -82,6 +86,23 @@ class Journal:
         step = await self._step(key, occurrence, raw, usage)
         await self._record(step, len(raw) if step.body is None else 0)
         return json.loads(raw)
+
+    async def answer(self, path: str, request: object) -> tuple[str, int, Answer | None]:
+        """Digest and occurrence of a request, and its recorded answer, if the leader has one.
+
+        :raises InvalidStep: when the request cannot be recorded.
+        """
+        key = path, _digest(path, request)
+        occurrence = self._asked[key]
+        self._asked[key] += 1
+        await self._load_all()
+        known = self._answers[key].get(occurrence)
+        if known is None:
+            return key[1], occurrence, None
+        answer = Answer.model_validate(known.value)
+        if answer.body is not None:
+            answer = answer.model_copy(update={"value": await self._fetched(answer.body)})
+        return key[1], occurrence, answer
 
     async def _step(self, key: Key, occurrence: int, raw: bytes, usage: Usage | None) -> Step:
         path, request = key
@@ -153,11 +174,18 @@ class Journal:
         for step in steps:
             if step.kind in {"pure", "model"}:
                 self._recorded[step.path, step.request][step.occurrence] = step
+            elif step.kind == "answer":
+                self._answers[step.path, step.request][step.occurrence] = step
 
     async def _value_of(self, step: Step) -> object:
-        if step.body is None:
-            return step.value
-        return json.loads(await self._board.body(self._grant.run, self._grant.agent, step.body))
+        return step.value if step.body is None else await self._fetched(step.body)
+
+    async def _fetched(self, body: BodyRef) -> object:
+        return json.loads(await self._board.body(self._grant.run, self._grant.agent, body))
+
+
+def _digest(path: str, request: object) -> str:
+    return hashlib.blake2b(_canonical(path, "request", request), digest_size=16).hexdigest()
 
 
 def _canonical(path: str, what: str, value: object) -> bytes:

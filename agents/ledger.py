@@ -76,16 +76,14 @@ class Ledger:
             self._open_claims.discard(number)
             self.changes += 1
 
-    def finish(self, token: str, *, well: bool) -> None:
-        """The run ended; the lease is listed as finished until its receipt."""
+    def finish(self, token: str, *, well: bool | None) -> None:
+        """The run ended (None: suspended); the lease is listed as finished until its receipt."""
         with self._lock:
             holding = self._held.get(token)
             if holding is not None:
                 holding.finished = True
-            if well:
-                self._completed += 1
-            else:
-                self._failed += 1
+            self._completed += well is True
+            self._failed += well is False
             self.changes += 1
 
     def forget(self, token: str) -> None:

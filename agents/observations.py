@@ -9,8 +9,8 @@ from typing import Literal
 from protocol.messages import Usage
 from protocol.observers import Fanout
 
-Outcome = Literal["done", "user", "capacity", "transient", "bug", "released", "dropped"]
-"""How an agent's run ended: well, with a `Failure` of that kind, given back, or stopped for a lost lease."""
+Outcome = Literal["done", "user", "capacity", "transient", "bug", "released", "waiting", "dropped"]
+"""How an agent's run ended: well, with a `Failure` of that kind, given back, suspended, or lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """From what an agent returned to the message that says so, checked on the way."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -16,11 +16,13 @@ from protocol.errors import InvalidMessage, UnknownArtifactType
 from protocol.ids import derive
 from protocol.messages import (
     INLINE_BODY_BYTES,
+    WAITS_LIMIT,
     ArtifactDraft,
     BodyRef,
     Grant,
     SwarmDiscovery,
     Usage,
+    Wait,
 )
 
 Put = Callable[[bytes], Awaitable[BodyRef]]
@@ -84,11 +86,33 @@ async def describe(
     return publication(identity, await _by_claim_check(message, put))
 
 
+async def suspended(
+    grant: Grant, waits: Sequence[Wait], ledger: Ledger, put: Put, busy_ms: int
+) -> Publication:
+    """The first publication of what a suspended task waits for: the oldest WAITS_LIMIT waits."""
+    identity = ledger.identity
+    message = SwarmDiscovery(
+        run=grant.run,
+        task=grant.task,
+        token=grant.token,
+        worker=identity.worker,
+        incarnation=identity.incarnation,
+        outcome="waiting",
+        waits=tuple(waits[:WAITS_LIMIT]),
+        usage=Usage(busy_ms=busy_ms),
+        free_slots=ledger.free_slots,
+    )
+    first = publication(identity, message)
+    if len(first.data) <= INLINE_BODY_BYTES:
+        return first
+    return publication(identity, await _by_claim_check(message, put))
+
+
 async def _by_claim_check(message: SwarmDiscovery, put: Put) -> SwarmDiscovery:
-    """The same discovery with artifacts and follow-ups in a body of its own."""
-    fields = message.model_dump(mode="json", include={"artifacts", "follow_ups"})
+    """The same discovery with artifacts, follow-ups and waits in a body of its own."""
+    fields = message.model_dump(mode="json", include={"artifacts", "follow_ups", "waits"})
     body = await put(json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode())
-    return message.model_copy(update={"artifacts": (), "follow_ups": (), "body": body})
+    return message.model_copy(update={"artifacts": (), "follow_ups": (), "waits": (), "body": body})
 
 
 async def _draft(agent: Agent, index: int, item: BaseModel | Posting, put: Put) -> ArtifactDraft:

@@ -23,20 +23,20 @@ from agents.journal import Journal
 from agents.ledger import Holding, Ledger
 from agents.observations import LeaseLost, Observers, Outcome, TaskFinished, TaskStarted
 from agents.outbox import Outbox
-from agents.results import Publication, Put, checked, describe, publication
+from agents.results import Publication, Put, checked, describe, publication, suspended
 from agents.view import BoardView, parse
 from protocol.artifacts import Artifact
-from protocol.messages import Failure, Grant, SwarmDiscovery, Usage
+from protocol.messages import Failure, Grant, SwarmDiscovery, Usage, Wait
 
-End = Literal["", "lost", "released"]
+End = Literal["", "lost", "released", "suspended"]
 
 _log = logging.getLogger(__name__)
 
 
 class Running:
-    """A granted task at work. `end` says why it was stopped, if it was."""
+    """A granted task at work. `end` says why it was stopped, if it was; `waits` what it is suspended for."""
 
-    __slots__ = ("agent", "end", "grant", "holding", "scope")
+    __slots__ = ("agent", "end", "grant", "holding", "scope", "waits")
 
     def __init__(self, grant: Grant, agent: Agent, holding: Holding) -> None:
         self.grant = grant
@@ -44,6 +44,12 @@ class Running:
         self.holding = holding
         self.scope = anyio.CancelScope()
         self.end: End = ""
+        self.waits: Sequence[Wait] = ()
+
+    def suspend(self, waits: Sequence[Wait]) -> None:
+        if not self.end:
+            self.waits = waits
+            self.stop("suspended")
 
     def stop(self, end: End) -> None:
         self.end = end
@@ -140,6 +146,9 @@ class Runner:
                 result = await self._attempt(running, began)
         if running.end == "released" and result is None:
             result = self._report("released", grant)
+        elif running.end == "suspended" and (result is None or result.message.outcome != "done"):
+            busy_ms = int((anyio.current_time() - began) * 1000)
+            result = await suspended(grant, running.waits, self._ledger, self._put(grant.run), busy_ms)
         self._end(running, result, began)
 
     def _end(self, running: Running, result: Publication | None, began: float) -> None:
@@ -152,7 +161,7 @@ class Runner:
         usage = Usage()
         if result is not None and running.end != "lost":
             outcome, usage = _outcome(result.message), result.message.usage
-            self._ledger.finish(token, well=outcome == "done")
+            self._ledger.finish(token, well=None if outcome == "waiting" else outcome == "done")
             self._outbox.post(result, now)
         self._observers.notify(TaskFinished(running.grant.agent, outcome, now - began, usage))
         self._freed()
@@ -178,6 +187,7 @@ class Runner:
             running.holding,
             self._observers,
             lambda: self._journal(running),
+            running.suspend,
         )
         seconds = self._seconds_left(running)
         if seconds is None:

@@ -93,6 +93,10 @@ def decode_choice(data: bytes) -> Choice:
     return Choice.model_validate_json(data)
 
 
+def decode_inquiry(data: bytes) -> InquiryRow:
+    return _INQUIRY.validate_json(data)
+
+
 def decode_totals(data: bytes) -> Totals:
     return _TOTALS.validate_json(data)
 

@@ -16,7 +16,7 @@ from protocol.strict_json import parse_object
 STEP_KEY_WIDTH = 6
 READ_BYTES = 4 * 1024 * 1024
 PAYLOAD_LIMIT_BYTES = 256 * 1024 * 1024
-CONTENT = ("artifacts", "follow_ups")
+CONTENT = ("artifacts", "follow_ups", "waits")
 """What of a discovery may travel apart; whose it is may not."""
 
 

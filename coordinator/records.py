@@ -13,6 +13,7 @@ from blackboard.encoding import (
     decode_choice,
     decode_direction,
     decode_event,
+    decode_inquiry,
     decode_spec,
     decode_steps,
     decode_task,
@@ -20,7 +21,7 @@ from blackboard.encoding import (
 )
 from blackboard.events import Choice, Event
 from blackboard.spec import RunSpec
-from blackboard.state import DirectionRow, TaskRow, Totals
+from blackboard.state import DirectionRow, InquiryRow, TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator.reading import step_row_keys
 from protocol.artifacts import Artifact, canonical_json
@@ -72,7 +73,7 @@ def the_one(kind: str, prefix: str, ids: Sequence[str]) -> str:
 
 def operator_query(
     *,
-    type: str | None = None,  # noqa: A002 - as in the query
+    type: str | None = None,
     tag: str | None = None,
     producer: str | None = None,
     text: str | None = None,
@@ -161,6 +162,11 @@ class Records:
         """The task's journal."""
         keys = step_row_keys(task.id, 0, task.steps)
         return decode_steps(await self._store.rows(run, "step", keys) if keys else {})
+
+    async def inquiries(self, run: str) -> Sequence[InquiryRow]:
+        """What the run's tasks have asked, oldest first, answered or not."""
+        rows = map(decode_inquiry, (await self._store.rows(run, "inquiry")).values())
+        return sorted(rows, key=lambda row: (row.asked_ms, row.id))
 
     async def choice(self, run: str, task: str) -> Choice | None:
         """Why the task's direction was chosen; None where its agent explores nothing."""

@@ -17,7 +17,7 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 TOPIC_LIMIT = 2_000
-INLINE_INPUT_BYTES = 8 * 1024
+WAITS_LIMIT = 1_000
 INLINE_BODY_BYTES = 64 * 1024
 CHUNK_BYTES = 512 * 1024
 REPLY_BYTES = 256 * 1024
@@ -190,7 +190,7 @@ class SwarmDiscovery(Record):
     """Nothing more is to be found in this direction: it retires."""
     usage: Usage = Usage()
     failure: Failure | None = None
-    waits: Annotated[tuple[Wait, ...], FailFast(), Field(max_length=1000)] = ()
+    waits: Annotated[tuple[Wait, ...], FailFast(), Field(max_length=WAITS_LIMIT)] = ()
     free_slots: Count = 0
     body: BodyRef | None = None
     """Set when artifacts, follow-ups and waits travel by claim check: the body is their JSON."""

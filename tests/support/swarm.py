@@ -13,7 +13,14 @@ from agents.identity import Identity
 from agents.observations import Observers as WorkerObservers
 from agents.pulse import LoopPulse
 from agents.worker_core import Limits, Worker
-from blackboard.encoding import decode_direction, decode_event, decode_task, decode_totals, encode_event
+from blackboard.encoding import (
+    decode_direction,
+    decode_event,
+    decode_inquiry,
+    decode_task,
+    decode_totals,
+    encode_event,
+)
 from blackboard.evolve import fold
 from blackboard.memory import MemoryStore
 from blackboard.spec import RunSpec
@@ -136,6 +143,8 @@ class Swarm:
         assert state.tasks == await self.task_rows(run)
         assert state.directions == await self.directions(run)
         assert state.totals == await self.totals(run)
+        inquiries = (await self.store.rows(run, "inquiry")).items()
+        assert state.inquiries == {key: decode_inquiry(row) for key, row in inquiries}
         assert [decode_event(encode_event(event)) for event in events] == events
         return state
 

@@ -1,0 +1,113 @@
+"""Waits of an agent: answered from the journal, or the task is suspended until the leader has the answer.
+
+A task is suspended when it waits and nothing else of it moves: no step is under way, and for a short
+while none begins. What is no step does not count; it is done again when the task is resumed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+import anyio
+import anyio.lowlevel
+from pydantic import JsonValue
+
+from agents.agent import InquiryFailed, WaitTimedOut
+from agents.journal import InvalidStep, Journal
+from agents.ledger import Holding
+from protocol.artifacts import digest_of
+from protocol.errors import StaleEpoch
+from protocol.messages import Answer, Wait
+
+QUIET_SECONDS = 0.05
+"""How long nothing may move before the task is suspended."""
+
+Suspend = Callable[[Sequence[Wait]], None]
+
+
+class Waits:
+    """What one attempt of a task waits for. `suspend` must stop the task."""
+
+    def __init__(self, holding: Holding, suspend: Suspend) -> None:
+        self.moving = 0
+        """Steps under way."""
+        self._holding = holding
+        self._suspend = suspend
+        self._open: dict[int, Wait] = {}
+        self._suspended = False
+
+    async def agent(self, journal: Journal, agent: str, question: str) -> JsonValue:
+        return await self._answer(
+            journal,
+            f"ask/{agent}",
+            {"question": question},
+            {"kind": "agent", "target": agent, "question": question},
+        )
+
+    async def human(
+        self,
+        journal: Journal,
+        question: str,
+        *,
+        choices: Sequence[str],
+        timeout: timedelta | None,
+        approves: JsonValue,
+    ) -> JsonValue:
+        digest = None if approves is None else digest_of(approves)
+        asked: dict[str, object] = {"question": question, "choices": list(choices), "approves": digest}
+        wait = {"kind": "human", "target": "human", **asked, "timeout_ms": _milliseconds(timeout)}
+        return await self._answer(journal, "human", asked, wait)
+
+    async def signal(self, journal: Journal, name: str, *, timeout: timedelta | None) -> JsonValue:
+        wait = {"kind": "signal", "target": name, "timeout_ms": _milliseconds(timeout)}
+        return await self._answer(journal, f"signal/{name}", {}, wait)
+
+    async def time(self, journal: Journal, *, seconds: float | None, until_ms: int | None) -> None:
+        if (seconds is None) == (until_ms is None):
+            raise InvalidStep("sleep: either `seconds` or `until_ms` says how long")
+        timeout_ms = None if seconds is None else max(0, round(seconds * 1000))
+        wait = {"kind": "time", "target": "clock", "timeout_ms": timeout_ms, "until_ms": until_ms}
+        await self._answer(journal, "sleep", {"seconds": seconds, "until_ms": until_ms}, wait)
+
+    async def _answer(
+        self, journal: Journal, path: str, request: object, fields: Mapping[str, object]
+    ) -> JsonValue:
+        self.moving += 1
+        try:
+            digest, occurrence, answer = await journal.answer(path, request)
+        finally:
+            self.moving -= 1
+        if answer is not None:
+            self._holding.progress += 1
+            return _value(path, answer)
+        try:
+            wait = Wait.model_validate({"path": path, "request": digest, "occurrence": occurrence, **fields})
+        except ValueError as error:
+            raise InvalidStep(f"{path}: cannot be asked: {error}") from error
+        self._open[id(wait)] = wait
+        try:
+            await self._until_suspended()
+        finally:
+            del self._open[id(wait)]
+        raise StaleEpoch(self._holding.task, "it is suspended")
+
+    async def _until_suspended(self) -> None:
+        """Returns only where a shield keeps the task from being cancelled."""
+        while not self._suspended:
+            seen = self._holding.progress
+            await anyio.sleep(QUIET_SECONDS)
+            if not self.moving and self._holding.progress == seen and not self._suspended:
+                self._suspended = True
+                self._suspend(tuple(self._open.values()))
+        await anyio.lowlevel.checkpoint()
+
+
+def _value(path: str, answer: Answer) -> JsonValue:
+    if answer.timed_out:
+        raise WaitTimedOut(path)
+    if answer.failure is not None:
+        raise InquiryFailed(path, answer.failure)
+    return answer.value
+
+
+def _milliseconds(timeout: timedelta | None) -> int | None:
+    return None if timeout is None else max(0, round(timeout.total_seconds() * 1000))
