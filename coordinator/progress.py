@@ -25,7 +25,7 @@ class Progress:
     phase: str = "starting"
     _visited: dict[str, str] = field(default_factory=dict[str, str])
 
-    def follow(self, event: Event) -> Iterator[str]:
+    def follow(self, event: Event) -> Iterator[str]:  # noqa: C901 - one per event
         """Takes in an event; yields what deserves a line of its own."""
         match event:
             case ev.DirectionOpened():
@@ -42,6 +42,9 @@ class Progress:
                 yield from self._settled(event)
             case ev.TaskRequeued():
                 yield f"task {event.task} waits for another attempt: {event.reason}"
+            case ev.TaskSuspended():
+                agent = self.agents.pop(event.task, "?")
+                yield f"task {event.task} of {agent} waits; coordinator inquiries lists what for"
             case ev.WorkerLost():
                 self.lost += 1
                 yield f"lost {event.worker}: {event.reason}"

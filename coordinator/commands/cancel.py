@@ -1,48 +1,23 @@
 """`coordinator cancel`: asks a run's leader to end it."""
 
-import secrets
-
 import anyio
 import click
 
 from blackboard.state import Totals
 from coordinator import connections
-from coordinator.commands.shared import now_ms, prepare
+from coordinator.commands.leading import OPERATOR_NAME, ask_leader
+from coordinator.commands.shared import prepare
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.records import Records
 from coordinator.settings import Settings
-from protocol import subjects
-from protocol.codec import decode, decode_as, encode
-from protocol.errors import InvalidSettings, NoResponder, OperatorError
-from protocol.messages import CancelReply, CancelRequest, ErrorReply
+from protocol.errors import InvalidSettings
+from protocol.messages import CancelReply, CancelRequest
 from protocol.running import run_async
-from protocol.transport.contract import Transport
 
-OPERATOR_NAME = "operator"
 REASON_LENGTH = 500
-REQUEST_SECONDS = 10.0
-LEADER_SECONDS = 3.0
-"""How long a run may be without a leader: one that was just submitted has none yet."""
 END_SECONDS = 30.0
 POLL_SECONDS = 0.05
-
-
-class NoLeader(OperatorError):
-    """Nobody leads the run, so nobody can end it."""
-
-    def __init__(self, run: str) -> None:
-        super().__init__(
-            f"no coordinator leads run {run}, so nobody can cancel it now; start one with "
-            "`coordinator up` or `coordinator serve`, and ask again"
-        )
-
-
-class CancelRefused(OperatorError):
-    """The leader answered with an error."""
-
-    def __init__(self, reply: ErrorReply) -> None:
-        super().__init__(f"the run's leader refused: {reply.message}")
 
 
 @click.command("cancel", cls=Verb)
@@ -65,7 +40,8 @@ async def _cancel(invocation: Invocation, settings: Settings, prefix: str, reque
         already = totals.ended
         if not already:
             async with connections.transport(settings, name=OPERATOR_NAME) as transport:
-                already = await _ask_leader(records, transport, totals.run, request)
+                reply = await ask_leader(records, transport, totals.run, "cancel", request, CancelReply)
+                already = reply is None or reply.already_ended
             totals = await _ended(records, totals.run)
     if invocation.json:
         emit_json(
@@ -80,32 +56,6 @@ async def _cancel(invocation: Invocation, settings: Settings, prefix: str, reque
         message(f"run {totals.run} has ended already: {totals.status}, {totals.reason}")
     else:
         message(f"run {totals.run} is {totals.status}: {totals.reason}")
-
-
-async def _ask_leader(records: Records, transport: Transport, run: str, request: CancelRequest) -> bool:
-    """Whether there was nothing left to cancel.
-
-    :raises NoLeader: when nobody leads the run.
-    :raises TransportUnavailable: when the answer does not come.
-    """
-    data = encode(request, source=OPERATOR_NAME, message_id=secrets.token_hex(8), time_ms=now_ms())
-    deadline = anyio.current_time() + LEADER_SECONDS
-    while True:
-        try:
-            answer = await transport.request(
-                subjects.board(run, OPERATOR_NAME, "cancel"), data, timeout_seconds=REQUEST_SECONDS
-            )
-        except NoResponder:
-            if (await records.totals(run)).ended:
-                return True
-            if anyio.current_time() > deadline:
-                raise NoLeader(run) from None
-            await anyio.sleep(POLL_SECONDS)
-            continue
-        body = decode(answer).body
-        if isinstance(body, ErrorReply):
-            raise CancelRefused(body)
-        return decode_as(answer, CancelReply).already_ended
 
 
 async def _ended(records: Records, run: str) -> Totals:

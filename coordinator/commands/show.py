@@ -34,8 +34,10 @@ async def _show(invocation: Invocation, prefix: str) -> None:
         record = await records.run(run)
         tasks = await records.tasks(run)
         directions = await records.directions(run)
+        inquiries = await records.inquiries(run)
     report = reports / f"{run}.md"
     shown = _as_json(record, tasks, directions, report if report.exists() else None)
+    shown["inquiries"] = {"total": len(inquiries), "open": sum(row.open for row in inquiries)}
     if invocation.json:
         emit_json(shown)
         return
@@ -108,6 +110,8 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
         "directions",
         f"{directions['total']:,}, of which {directions['visited']:,} visited, {directions['open']:,} open",
     )
+    if shown["inquiries"]["open"]:
+        yield "waits for", f"{shown['inquiries']['open']:,} answers: coordinator inquiries {totals.run}"
     yield "artifacts", f"{totals.artifacts:,}: {counted(totals.types)}"
     yield (
         "usage",

@@ -76,6 +76,7 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         directions = await records.directions(run)
         choice = await records.choice(run, task.id)
         steps = await records.steps(run, task)
+        waits = [row for row in await records.inquiries(run) if row.task == task.id and row.open]
     topic = _topic(directions, task)
     if invocation.json:
         journal = [plain(step) for step in steps]
@@ -83,6 +84,8 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         return
     for name, text in _lines(task, topic):
         click.echo(f"{name + ':':<12} {text}")
+    for row in waits:
+        click.echo(f"waits for:   {row.wait.kind} {row.wait.target}: {row.wait.question or row.id}")
     for line in (*_journal(steps), *choice_lines(choice, directions), *_failure(task)):
         click.echo(line)
 

@@ -67,7 +67,7 @@ def _told(fields: Mapping[str, Any]) -> Iterator[str]:
     """Plain values, clipped; of nested ones only what names them."""
     for name, value in fields.items():
         match value:
-            case {"id": named} | {"run": named} | {"message": named}:
+            case {"id": named} | {"run": named} | {"message": named} | {"question": named}:
                 text = str(named)
             case dict():
                 continue

@@ -27,7 +27,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     home = tmp_path_factory.mktemp("home")
     make_corpus(home / "corpus")
     shell = Shell(home, home / "data", {"PYTHONPATH": str(ROOT)})
-    agents = ("--agents", "agents.research", "--agents", "tests.verbs.agents_for_tests")
+    agents = (
+        *("--agents", "agents.research", "--agents", "tests.verbs.agents_for_tests"),
+        *("--agents", "tests.verbs.agents_that_wait"),
+    )
     up = shell.start("up", "--workers", "2", *agents)
     try:
         line_with(up, "up: data in")
