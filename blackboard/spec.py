@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from protocol.messages import Count, FollowUp, Id, Record
+from protocol.messages import Count, FollowUp, Id, Record, Unit
 
 
 class AgentSpec(Record):
@@ -19,7 +19,13 @@ class AgentSpec(Record):
     trigger: Literal["explore", "artifacts", "finish"] = "explore"
     consumes: tuple[Id, ...] = ()
     publishes: tuple[Id, ...] = ()
-    policy: Id = "ucb1"
+    policy: Id = "adaptive"
+    """How the next direction is chosen: a name of `coordinator.frontier.policies`."""
+    least_reward: Unit | None = None
+    """A direction retires when it is all but certain that a visit earns less; None: never for that."""
+    similarity: Annotated[float, Field(gt=0, le=1)] | None = None
+    """A follow-up whose topic shares that part of its words with a known one is the same direction;
+    None: only when the topics are equal, up to case and spaces."""
     max_visits: Annotated[int, Field(ge=1)] | None = None
     """Visits of one direction; None leaves it to `exhausted` and the budget."""
 
@@ -51,5 +57,5 @@ class RunSpec(Record):
     settings: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Handed to every agent with its claim; no secrets."""
     seed: Count = 0
-    keep_seconds: Annotated[float, Field(gt=0)] = 30 * 86_400
-    """How long the run stays readable after its end."""
+    keep_seconds: Annotated[float, Field(gt=0)] | None = None
+    """How long the run stays readable after its end; None leaves it to the coordinator's settings."""

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 
 from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
-from protocol.messages import CHUNK_BYTES, INLINE_BODY_BYTES, INLINE_INPUT_BYTES, REPLY_BYTES
+from protocol.messages import REPLY_BYTES
 from protocol.options import Data, Liveness, Log, Model, Nats, Positive, Seconds
 from protocol.settings import (
     DEFAULT,
@@ -67,14 +67,8 @@ class Admission(Group):
 
 
 class Limits(Group):
-    """Sizes, in bytes, above which content travels or is kept by digest."""
+    """Sizes in bytes. Above 64 KiB content travels and is kept by digest, whatever is set here."""
 
-    inline_input_bytes: Positive = INLINE_INPUT_BYTES
-    """Inputs that a task message carries itself."""
-    inline_body_bytes: Positive = INLINE_BODY_BYTES
-    """Artifact bodies that are kept in the log itself."""
-    chunk_bytes: Annotated[int, Field(ge=1024, le=CHUNK_BYTES)] = CHUNK_BYTES
-    """Parts in which a body is put: base64 of one stays under the bus's 1 MiB."""
     reply_bytes: Annotated[int, Field(ge=4096, le=REPLY_BYTES)] = REPLY_BYTES
     """Largest reply to a worker; more is paged."""
     max_body_bytes: Positive = 256 * 1024 * 1024
