@@ -81,12 +81,17 @@ class DirectionOpened(Event):
 
 
 class DirectionProposedAgain(Event):
-    """A follow-up that is a direction already: the further parent is recorded."""
+    """A follow-up that is a direction already: the further parent is recorded.
+
+    `topic` and `similarity` are set where the topics are only nearly the same.
+    """
 
     kind = "direction_proposed_again"
     direction: Id
     parent: Id
     task: Id
+    topic: str = ""
+    similarity: float | None = None
 
 
 class FollowUpRefused(Event):

@@ -14,6 +14,7 @@ from coordinator.decision import (
     Conclude,
     Decision,
     Env,
+    Judge,
     Lead,
     RecordSteps,
     Redispatch,
@@ -21,7 +22,7 @@ from coordinator.decision import (
     Visit,
 )
 from coordinator.decisions.claims import claim, record
-from coordinator.decisions.directions import follow_ups
+from coordinator.decisions.directions import follow_ups, judge
 from coordinator.decisions.dispatch import redispatch, visit
 from coordinator.decisions.ending import cancel, conclude, sweep
 from coordinator.decisions.results import commit
@@ -36,7 +37,7 @@ def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: C901, PLR
         case Claim():
             return claim(state, command, env)
         case Commit():
-            return commit(state, command, env)
+            return commit(run, command, env)
         case RecordSteps():
             return record(state, command, env)
         case Visit():
@@ -45,6 +46,8 @@ def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: C901, PLR
             return redispatch(state, command, env)
         case Sweep():
             return sweep(state, command, env)
+        case Judge():
+            return judge(run, command, env)
         case Conclude():
             return conclude(state, env)
         case Cancel():
@@ -65,5 +68,5 @@ def _lead(run: Run, command: Lead, env: Env) -> Decision:
         ]
     )
     if not run.state.directions:
-        decision.events += follow_ups(run.state, None, run.state.spec.roots, env)
+        decision.events += follow_ups(run, None, run.state.spec.roots, env)
     return decision

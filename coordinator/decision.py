@@ -91,6 +91,13 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Whether a direction whose visit has just told its reward is worth another."""
+
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conclude:
     """Whether exploration, or the run, is over."""
 
@@ -172,7 +179,19 @@ class Ring:
     inquiry: str
 
 
-Command = Claim | Commit | RecordSteps | Sweep | Redispatch | Visit | Conclude | Cancel | AnswerInquiry | Lead
+Command = (
+    Claim
+    | Commit
+    | RecordSteps
+    | Sweep
+    | Redispatch
+    | Visit
+    | Judge
+    | Conclude
+    | Cancel
+    | AnswerInquiry
+    | Lead
+)
 Effect = Publish | AnswerClaim | Reply | Acknowledge | SendReceipt | SendDrop | Bury | Ring
 
 

@@ -27,6 +27,7 @@ from coordinator.decision import (
     Decision,
     Effect,
     Env,
+    Judge,
     Lead,
     RecordSteps,
     Redispatch,
@@ -302,6 +303,7 @@ class Leader:
             if isinstance(event, ev.TaskSettled):
                 self._outbox.claimed(event.task)
                 self._pace.completed()
+                self._do(Judge(self._run.state.tasks[event.task].direction))
 
     def _admit(self, message: Message, worker: str) -> None:
         """:raises InvalidMessage: for a request in another worker's name.

@@ -25,7 +25,7 @@ class Progress:
     phase: str = "starting"
     _visited: dict[str, str] = field(default_factory=dict[str, str])
 
-    def follow(self, event: Event) -> Iterator[str]:  # noqa: C901 - one per event
+    def follow(self, event: Event) -> Iterator[str]:  # noqa: C901 - one case per event  # noqa: C901 - one per event
         """Takes in an event; yields what deserves a line of its own."""
         match event:
             case ev.DirectionOpened():

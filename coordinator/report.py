@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow, TaskRow, Totals
+from coordinator.frontier.explain import coverage
 
 SHOWN = 20
 TOPIC_WIDTH = 80
@@ -22,10 +23,7 @@ def _section(
     explored = [row for row in directions.values() if row.agent == "explore"]
     visited = sorted((row for row in explored if row.visits), key=lambda row: (-_mean(row), row.opened))
     yield "## How the directions were explored\n"
-    yield (
-        f"{len(explored)} directions came up, {len(visited)} were visited, in "
-        f"{sum(row.visits for row in explored)} visits. Exploring ended because {totals.reason}.\n"
-    )
+    yield f"{coverage(explored)} Exploring ended because {totals.reason}.\n"
     if visited:
         yield "| direction | visits | mean reward | led to by | then |"
         yield "|---|---:|---:|---|---|"

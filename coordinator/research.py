@@ -21,7 +21,16 @@ AGENTS_MODULE = "agents.research"
 DEFAULT_TASKS = 32
 AGENTS = (
     AgentSpec(name="plan", trigger="artifacts", publishes=("plan",), max_visits=1),
-    AgentSpec(name="explore", consumes=("plan",), publishes=("passage",)),
+    # A research run is a few dozen visits by many workers at once: a first visit to every direction found
+    # more there than the default policy, which follows the plan's priors until it has rewards.
+    AgentSpec(
+        name="explore",
+        consumes=("plan",),
+        publishes=("passage",),
+        policy="ucb1",
+        least_reward=0.05,
+        similarity=0.8,
+    ),
     AgentSpec(name="verify", trigger="artifacts", consumes=("passage",), publishes=("finding", "rejected")),
     AgentSpec(name="report", trigger="finish", consumes=("finding", "rejected"), publishes=("report",)),
 )

@@ -8,6 +8,7 @@ from blackboard.events import Event
 from blackboard.evolve import evolve
 from blackboard.state import DirectionRow, RunState
 from coordinator.frontier.contract import Frontier
+from coordinator.frontier.duplicates import Duplicates
 from coordinator.frontier.policies import frontier
 
 
@@ -20,6 +21,8 @@ class Run:
 
     state: RunState
     frontiers: Mapping[str, Frontier]
+    similar: Mapping[str, Duplicates]
+    """By agent that wants near-duplicates merged: the topics of its directions."""
 
     @classmethod
     def of(cls, state: RunState) -> "Run":
@@ -27,9 +30,16 @@ class Run:
         for row in state.directions.values():
             if row.inquiry is None:
                 rows[row.agent].append(row)
-        return cls(
-            state, {agent.name: frontier(agent.policy, rows[agent.name]) for agent in state.spec.agents}
-        )
+        similar = {
+            agent.name: Duplicates(agent.similarity)
+            for agent in state.spec.agents
+            if agent.similarity is not None
+        }
+        for name, duplicates in similar.items():
+            for row in rows[name]:
+                duplicates.add(row.id, row.topic)
+        frontiers = {agent.name: frontier(agent.policy, rows[agent.name]) for agent in state.spec.agents}
+        return cls(state, frontiers, similar)
 
     def apply(self, event: Event) -> None:
         """Evolves the state and tells the frontier concerned."""
@@ -39,6 +49,8 @@ class Run:
                 row = self.state.directions[event.direction]
                 if row.inquiry is None:
                     self.frontiers[row.agent].opened(row)
+                    if row.agent in self.similar:
+                        self.similar[row.agent].add(row.id, row.topic)
             case ev.TaskDispatched() | ev.DirectionRetired():
                 self._changed(event.direction)
             case ev.TaskSettled():

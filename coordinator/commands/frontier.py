@@ -6,15 +6,19 @@ from typing import Any
 import click
 
 from blackboard.events import MICRO
+from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow
 from coordinator.commands.shared import plain, stored
 from coordinator.commands.wording import choice_lines
+from coordinator.frontier.explain import RankedDirection, coverage, explain, rank
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST
 from protocol.running import run_async
 
 TOPIC_WIDTH = 70
+UNVISITED_INDEX = 1e6
+"""Policies that visit everything once give what was not visited an index beyond this."""
 
 
 @click.command("frontier", cls=Verb)
@@ -34,15 +38,70 @@ async def _list(invocation: Invocation, prefix: str, tree: bool) -> None:
     async with stored(invocation) as records:
         run = await records.find(prefix)
         directions = await records.directions(run)
-    rows = list(_walk(_children(directions))) if tree else [(row, 0) for row in directions.values()]
+        spec = (await records.run(run)).spec
+    ranked = _ranked(spec, directions)
     if invocation.json:
-        nested = _nested(_children(directions)) if tree else [_as_json(row) for row in directions.values()]
-        emit_json(nested)
-    elif not rows:
+        flat = [{**_as_json(directions[line.direction]), **_standing(line)} for line in ranked]
+        emit_json(_nested(_children(directions)) if tree else flat)
+    elif not directions:
         message(f"run {run} has no directions yet")
-    else:
+    elif tree:
         columns = ("direction", "agent", "visits", "in flight", "mean", "best", "state", "topic")
-        emit_table(columns, [_row(row, depth) for row, depth in rows])
+        emit_table(columns, [_row(row, depth) for row, depth in _walk(_children(directions))])
+    else:
+        columns = (
+            "place",
+            "direction",
+            "agent",
+            "visits",
+            "in flight",
+            "mean",
+            "index",
+            "bonus",
+            "state",
+            "topic",
+        )
+        emit_table(columns, [_ranked_row(line, directions[line.direction]) for line in ranked])
+        explored = [row for row in directions.values() if _explored(spec, row)]
+        message(coverage(explored))
+
+
+def _explored(spec: RunSpec, row: DirectionRow) -> bool:
+    return any(agent.name == row.agent and agent.trigger == "explore" for agent in spec.agents)
+
+
+def _ranked(spec: RunSpec, directions: Mapping[str, DirectionRow]) -> Sequence[RankedDirection]:
+    """Agent by agent, as its policy ranks them now: the open ones first."""
+    lines: list[RankedDirection] = []
+    for agent in spec.agents:
+        rows = [row for row in directions.values() if row.agent == agent.name]
+        lines += rank(rows, agent.policy, len(rows))
+    return lines
+
+
+def _standing(line: RankedDirection) -> Mapping[str, Any]:
+    return {"place": line.place, "index": line.index, "bonus": line.bonus, "closed": line.closed}
+
+
+def _ranked_row(line: RankedDirection, row: DirectionRow) -> Sequence[object]:
+    return (
+        line.place,
+        row.id,
+        row.agent,
+        line.visits,
+        line.in_flight,
+        _shown(line.mean),
+        _shown(line.index),
+        _shown(line.bonus),
+        line.closed or "open",
+        _topic(row, 0),
+    )
+
+
+def _shown(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return "first visit" if value >= UNVISITED_INDEX else f"{value:.2f}"
 
 
 Children = Mapping[str | None, Sequence[DirectionRow]]
@@ -82,7 +141,6 @@ def _mean(row: DirectionRow) -> float | None:
 
 def _row(row: DirectionRow, depth: int) -> Sequence[object]:
     mean = _mean(row)
-    topic = "· " * depth + " ".join(row.topic.split())
     return (
         row.id,
         row.agent,
@@ -91,8 +149,13 @@ def _row(row: DirectionRow, depth: int) -> Sequence[object]:
         None if mean is None else f"{mean:.2f}",
         f"{row.reward_best_micro / MICRO:.2f}" if row.visits else None,
         "open" if row.open else row.retired or "all visits made",
-        topic if len(topic) <= TOPIC_WIDTH else topic[: TOPIC_WIDTH - 1] + "…",
+        _topic(row, depth),
     )
+
+
+def _topic(row: DirectionRow, depth: int) -> str:
+    topic = "· " * depth + " ".join(row.topic.split())
+    return topic if len(topic) <= TOPIC_WIDTH else topic[: TOPIC_WIDTH - 1] + "…"
 
 
 async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
@@ -107,6 +170,8 @@ async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
     lines = list(choice_lines(choice, directions))
     row = directions[task.direction]
     click.echo(f"task {task.id}: visit {task.visit} of {' '.join(row.topic.split())!r} by {task.agent}")
+    if choice is not None:
+        click.echo(explain(choice, {row.id: row.topic for row in directions.values()}))
     for line in lines:
         click.echo(line.lstrip("\n"))
     if not lines:

@@ -1,33 +1,32 @@
-"""New directions: roots, follow-ups of discoveries, and those that artifacts trigger."""
+"""Directions: roots, follow-ups of discoveries, those that artifacts trigger, and when one is retired."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
 from blackboard.spec import AgentSpec
 from blackboard.state import RunState, TaskRow
-from coordinator.decision import Env
+from coordinator.decision import Decision, Env, Judge
+from coordinator.frontier.stopping import StoppingRule, retirement
+from coordinator.run import Run
 from protocol.artifacts import Artifact
 from protocol.ids import direction_id
 from protocol.messages import FollowUp
 
 
-def follow_ups(state: RunState, task: TaskRow | None, proposals: Sequence[FollowUp], env: Env) -> list[Event]:
+def follow_ups(run: Run, task: TaskRow | None, proposals: Sequence[FollowUp], env: Env) -> list[Event]:
     """Directions for what a task, or the run's spec, proposes; the same thing again meets itself."""
+    state = run.state
     events: list[Event] = []
-    opened: set[str] = set()
+    opened: dict[str, None] = {}
     met: set[str] = set()
     for proposal in proposals:
-        identity = direction_id(state.spec.run, proposal.agent, proposal.topic, proposal.inputs)
+        identity, similarity = _same(run, proposal, opened)
         refusal = _refusal(state, proposal, len(opened))
         if identity in state.directions or identity in opened:
             if task is not None and identity not in met and _is_new_parent(state, identity, task.direction):
                 met.add(identity)
-                events.append(
-                    ev.DirectionProposedAgain(
-                        at_ms=env.now_ms, direction=identity, parent=task.direction, task=task.id
-                    )
-                )
+                events.append(_proposed_again(task, proposal, identity, similarity, env))
         elif refusal:
             events.append(
                 ev.FollowUpRefused(
@@ -39,10 +38,33 @@ def follow_ups(state: RunState, task: TaskRow | None, proposals: Sequence[Follow
                 )
             )
         else:
-            opened.add(identity)
+            opened[identity] = None
             met.add(identity)
             events.append(_opened(state, task, proposal, identity, env))
     return events
+
+
+def _same(run: Run, proposal: FollowUp, opened: Collection[str]) -> tuple[str, float | None]:
+    """The direction that a proposal names: its own, or one that says nearly the same, and how nearly."""
+    identity = direction_id(run.state.spec.run, proposal.agent, proposal.topic, proposal.inputs)
+    similar = run.similar.get(proposal.agent)
+    if similar is None or proposal.inputs or identity in run.state.directions or identity in opened:
+        return identity, None
+    found = similar.find(proposal.topic)
+    return (identity, None) if found is None else (found.direction, found.similarity)
+
+
+def _proposed_again(
+    task: TaskRow, proposal: FollowUp, identity: str, similarity: float | None, env: Env
+) -> ev.DirectionProposedAgain:
+    return ev.DirectionProposedAgain(
+        at_ms=env.now_ms,
+        direction=identity,
+        parent=task.direction,
+        task=task.id,
+        topic="" if similarity is None else proposal.topic,
+        similarity=similarity,
+    )
 
 
 def _is_new_parent(state: RunState, identity: str, parent: str) -> bool:
@@ -90,10 +112,10 @@ def _visits_by_default(agent: AgentSpec | None) -> int | None:
     return 1
 
 
-def triggered(state: RunState, task: TaskRow, artifacts: Sequence[Artifact], env: Env) -> list[Event]:
+def triggered(run: Run, task: TaskRow, artifacts: Sequence[Artifact], env: Env) -> list[Event]:
     """One direction, to be visited once, per agent that consumes what a discovery posted and may see it."""
     proposals: list[FollowUp] = []
-    for agent in state.spec.agents:
+    for agent in run.state.spec.agents:
         if agent.trigger != "artifacts":
             continue
         inputs = tuple(
@@ -103,7 +125,19 @@ def triggered(state: RunState, task: TaskRow, artifacts: Sequence[Artifact], env
         )
         if inputs:
             proposals.append(FollowUp(agent=agent.name, inputs=inputs, max_visits=1))
-    return follow_ups(state, task, proposals, env)
+    return follow_ups(run, task, proposals, env)
+
+
+def judge(run: Run, command: Judge, env: Env) -> Decision:
+    """Retires a direction that is all but certainly worth no further visit."""
+    row = run.state.directions[command.direction]
+    agent = run.state.agents.get(row.agent)
+    if agent is None or agent.least_reward is None or row.inquiry is not None:
+        return Decision()
+    reason = retirement(row, StoppingRule(agent.least_reward), run.frontiers[agent.name].pooled)
+    if reason is None:
+        return Decision()
+    return Decision(events=[ev.DirectionRetired(at_ms=env.now_ms, direction=row.id, reason=reason)])
 
 
 def finishing(state: RunState, env: Env) -> ev.DirectionOpened | None:

@@ -11,6 +11,7 @@ from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendR
 from coordinator.decisions.directions import follow_ups, triggered
 from coordinator.decisions.dispatch import is_late
 from coordinator.decisions.waiting import settled, suspend
+from coordinator.run import Run
 from protocol.artifacts import Artifact, Producer, canonical_json
 from protocol.errors import ArtifactConflict, MessageTooLarge
 from protocol.ids import artifact_id
@@ -27,8 +28,9 @@ BACKOFF_BASE_MS = 1_000
 BACKOFF_LIMIT_MS = 60_000
 
 
-def commit(state: RunState, command: Commit, env: Env) -> Decision:
+def commit(run: Run, command: Commit, env: Env) -> Decision:
     """Settles or requeues the task of a discovery; a stale one is refused and recorded (P3)."""
+    state = run.state
     discovery = command.discovery
     task = state.tasks.get(discovery.task)
     decision = Decision(effects=[Acknowledge(command.source)])
@@ -46,7 +48,7 @@ def commit(state: RunState, command: Commit, env: Env) -> Decision:
         )
         receipt = Receipt(task=discovery.task, token=discovery.token, verdict="stale", reason=reason)
     elif task.status in ("dispatched", "running"):
-        _settle(state, task, discovery, env, decision)
+        _settle(run, task, discovery, env, decision)
     decision.effects.append(SendReceipt(discovery.worker, receipt))
     return decision
 
@@ -60,7 +62,8 @@ def _stale(task: TaskRow | None, discovery: SwarmDiscovery) -> str:
     return ""
 
 
-def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env, decision: Decision) -> None:
+def _settle(run: Run, task: TaskRow, discovery: SwarmDiscovery, env: Env, decision: Decision) -> None:
+    state = run.state
     if discovery.outcome == "done":
         try:
             artifacts = _artifacts(state, task, discovery.artifacts, env)
@@ -69,7 +72,7 @@ def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env,
             decision.events += end(state, task, env, "dead", str(error), failure, decision, discovery)
         else:
             settled(state, task, env, decision, artifacts)
-            decision.events += _done(state, task, discovery, artifacts, env)
+            decision.events += _done(run, task, discovery, artifacts, env)
     elif discovery.outcome == "released":
         decision.events.append(_requeued(task, discovery, env, "released"))
     elif discovery.outcome == "waiting" and discovery.waits:
@@ -80,7 +83,7 @@ def _settle(state: RunState, task: TaskRow, discovery: SwarmDiscovery, env: Env,
 
 
 def _done(
-    state: RunState, task: TaskRow, discovery: SwarmDiscovery, artifacts: Sequence[Artifact], env: Env
+    run: Run, task: TaskRow, discovery: SwarmDiscovery, artifacts: Sequence[Artifact], env: Env
 ) -> list[Event]:
     now = env.now_ms
     events: list[Event] = [ev.ArtifactPosted(at_ms=now, artifact=artifact) for artifact in artifacts]
@@ -96,9 +99,9 @@ def _done(
             artifacts=len(artifacts),
         )
     )
-    events += follow_ups(state, task, discovery.follow_ups, env)
-    events += triggered(state, task, artifacts, env)
-    if discovery.exhausted and state.directions[task.direction].retired is None:
+    events += follow_ups(run, task, discovery.follow_ups, env)
+    events += triggered(run, task, artifacts, env)
+    if discovery.exhausted and run.state.directions[task.direction].retired is None:
         events.append(
             ev.DirectionRetired(at_ms=now, direction=task.direction, reason="exhausted: nothing more to find")
         )
