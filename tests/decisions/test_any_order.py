@@ -7,11 +7,21 @@ from hypothesis import strategies as st
 
 from blackboard import events as ev
 from blackboard.events import MICRO
-from coordinator.decision import Loss, Lost, Sweep
-from protocol.messages import Lease
+from coordinator.decision import AnswerInquiry, Loss, Lost, Sweep
+from protocol.messages import AnswerRequest, Lease, Wait
 from tests.support.table import Table, spec
 
-MOVES = ("dispatch", "claim", "commit", "repeat", "lose", "verify", "conclude", "wait", "release", "fail")
+MOVES = (
+    *("dispatch", "claim", "commit", "repeat", "lose", "verify", "conclude", "wait", "release", "fail"),
+    *("suspend", "answer"),
+)
+WAITS = (
+    Wait(kind="human", target="human", path="human", question="a?", timeout_ms=30_000),
+    Wait(kind="human", target="human", path="human", request="b", question="b?", timeout_ms=10_000),
+    Wait(kind="agent", target="verify", path="ask/verify", question="so?"),
+    Wait(kind="agent", target="nobody", path="ask/nobody", question="so?"),
+    Wait(kind="time", target="clock", path="sleep", timeout_ms=20_000),
+)
 
 
 class Storm:
@@ -32,7 +42,7 @@ class Storm:
             case "claim" if self.leases:
                 worker = self.random.choice(("w1", "w2", "w3"))
                 self.table.claim(self.random.choice(self.leases), worker=worker, incarnation=f"{worker}-i")
-            case "commit" | "release" | "fail" if self.leases:
+            case "commit" | "release" | "fail" | "suspend" if self.leases:
                 self._send(self.random.choice(self.leases), move)
             case "repeat" if self.sent:
                 lease, worker, fields = self.random.choice(self.sent)
@@ -41,6 +51,8 @@ class Storm:
                 self._lose()
             case "conclude":
                 self.table.conclude()
+            case "answer" if self.table.state.inquiries:
+                self._answer(self.random.choice(list(self.table.state.inquiries)))
             case "wait":
                 self.table.now_ms += 5_000
             case _:
@@ -53,6 +65,8 @@ class Storm:
         elif move == "fail":
             kind = self.random.choice(("user", "capacity", "transient", "bug"))
             fields = {"outcome": "failed", "failure": {"kind": kind, "message": "no"}}
+        elif move == "suspend":
+            fields = {"outcome": "waiting", "waits": self.random.sample(WAITS, self.random.randrange(1, 4))}
         else:
             topic = f"topic {self.random.randrange(4)}"
             fields["follow_ups"] = [{"agent": "explore", "topic": topic}]
@@ -60,6 +74,10 @@ class Storm:
         worker = self.random.choice(("w1", "w2", "w3"))
         self.sent.append((lease, worker, fields))
         self.table.commit(lease, worker=worker, **fields)
+
+    def _answer(self, inquiry: str) -> None:
+        request = AnswerRequest(inquiry=inquiry, answerer="ada", answer=self.random.randrange(2))
+        self.table.do(AnswerInquiry(request, "source"))
 
     def _lose(self) -> None:
         lost = [
@@ -75,6 +93,7 @@ class Storm:
             if self.table.state.totals.ended:
                 return
             self.table.now_ms += 61_000
+            self.table.do(Sweep())
             for agent in ("verify", "explore", "report"):
                 lease = self.table.dispatch(agent)
                 if lease is not None:
@@ -100,6 +119,7 @@ def test_any_order_and_repetition_ends_every_task_once_and_keeps_the_statistics_
     storm.table.check()
     ended = [event.task for event in storm.table.log if isinstance(event, ev.TaskSettled)]
     assert sorted(ended) == sorted(storm.table.state.tasks)
+    assert not any(row.open for row in storm.table.state.inquiries.values()), "a question is open for ever"
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import anyio
 from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
-from agents.agent import Agent, AgentFailure, Context, Discovery, agent
+from agents.agent import Agent, AgentFailure, Context, Discovery, InquiryFailed, WaitTimedOut, agent
 from blackboard import events as ev
 from blackboard.events import Event
 from blackboard.memory import MemoryStore, Snapshot
@@ -115,6 +117,8 @@ class Storm:
         async def dig(context: Context) -> Discovery:
             await anyio.sleep(chance.choice((0.0, 0.1, 1.0, 8.0)))
             await context.step("paid", context.topic, _paid)
+            if chance.random() < 0.3:
+                await _wait(context, chance.choice(("sleep", "ask", "ask both", "nobody answers")))
             draw = chance.random()
             if draw < 0.03:
                 raise AgentFailure("transient", "a hiccup")
@@ -130,11 +134,18 @@ class Storm:
             await anyio.sleep(chance.choice((0.0, 0.5)))
             return Discovery(reward=1.0)
 
+        @agent("know", publishes=[Find])
+        async def know(context: Context) -> Discovery:
+            await anyio.sleep(chance.choice((0.0, 1.0, 8.0)))
+            if chance.random() < 0.1:
+                raise AgentFailure("user", "nobody knows")
+            return Discovery([Find(text=context.topic)], reward=0.1)
+
         @agent("tally", consumes=[Find])
         async def tally(context: Context) -> Discovery:
             return Discovery(reward=len(await context.board.all(Find)) > 0)
 
-        return {"dig": dig, "check": check, "tally": tally}
+        return {"dig": dig, "check": check, "know": know, "tally": tally}
 
     def spec(self, run: str, tasks: int) -> RunSpec:
         return RunSpec(
@@ -143,6 +154,7 @@ class Storm:
             agents=(
                 AgentSpec(name="dig", publishes=("storm-find",)),
                 AgentSpec(name="check", trigger="artifacts", consumes=("storm-find",)),
+                AgentSpec(name="know", publishes=("storm-find",)),
                 AgentSpec(name="tally", trigger="finish"),
             ),
             roots=(FollowUp(agent="dig", topic="one"), FollowUp(agent="dig", topic="two")),
@@ -255,6 +267,21 @@ FAULTS = (
 
 async def _paid() -> str:
     return "paid"
+
+
+async def _wait(context: Context, how: str) -> None:
+    """One wait, or several at a time; that it fails is as good as an answer."""
+    with suppress(InquiryFailed, WaitTimedOut):
+        if how == "sleep":
+            await context.sleep(5)
+        elif how == "ask":
+            await context.ask("know", context.topic)
+        elif how == "nobody answers":
+            await context.ask_human("well?", timeout=timedelta(seconds=20))
+        else:
+            async with anyio.create_task_group() as siblings:
+                siblings.start_soon(_wait, context, "ask")
+                siblings.start_soon(_wait, context, "sleep")
 
 
 def _of(state: RunState, direction: str) -> list[TaskRow]:
