@@ -50,6 +50,11 @@ class TaskContext:
         self._journal: Journal | None = None
         self._waits = Waits(holding, suspend)
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the task was stopped because it waits."""
+        return self._waits.suspended
+
     def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
         return load(artifact, payload)
 

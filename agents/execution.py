@@ -49,7 +49,8 @@ class Executor:
                 self._in_thread, agent.function, context, abandon_on_cancel=True, limiter=self._threads
             )
         except anyio.get_cancelled_exc_class():
-            _log.warning("a thread of agent %r is abandoned: nothing can stop it", agent.name)
+            if not context.suspended:
+                _log.warning("a thread of agent %r is abandoned: nothing can stop it", agent.name)
             raise
 
     def _in_thread(self, function: AgentFunction, context: TaskContext) -> object:

@@ -33,7 +33,7 @@ class Waits:
         self._holding = holding
         self._suspend = suspend
         self._open: dict[int, Wait] = {}
-        self._suspended = False
+        self.suspended = False
 
     async def agent(self, journal: Journal, agent: str, question: str) -> JsonValue:
         return await self._answer(
@@ -92,11 +92,11 @@ class Waits:
 
     async def _until_suspended(self) -> None:
         """Returns only where a shield keeps the task from being cancelled."""
-        while not self._suspended:
+        while not self.suspended:
             seen = self._holding.progress
             await anyio.sleep(QUIET_SECONDS)
-            if not self.moving and self._holding.progress == seen and not self._suspended:
-                self._suspended = True
+            if not self.moving and self._holding.progress == seen and not self.suspended:
+                self.suspended = True
                 self._suspend(tuple(self._open.values()))
         await anyio.lowlevel.checkpoint()
 

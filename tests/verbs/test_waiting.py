@@ -4,7 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
+
+from coordinator import connections
+from coordinator.settings import load
 from protocol.artifacts import digest_of
+from protocol.codec import encode
+from protocol.messages import SwarmResponse
 from tests.verbs.commands import Shell, spec, until
 
 
@@ -72,3 +78,26 @@ def test_a_run_that_waits_is_cancelled(shell: Shell) -> None:
         code=1,
     )
     assert "has ended" in late.err
+
+
+def test_a_response_on_the_bus_is_an_answer(shell: Shell) -> None:
+    run = clerk_run(shell)
+    until(lambda: bool(opened(shell, run, "human")))
+    (inquiry,) = opened(shell, run, "human")
+    response = SwarmResponse(
+        run=run, inquiry=inquiry["id"], answerer="bot", answer="no", approves=inquiry["wait"]["approves"]
+    )
+
+    async def publish() -> None:
+        settings = load({"data.folder": str(shell.data)}).settings
+        async with connections.transport(settings, name="bot") as transport:
+            data = encode(response, source="bot", message_id=inquiry["id"], time_ms=0)
+            await transport.publish("swarm.response.clerk", data, message_id=inquiry["id"])
+
+    anyio.run(publish)
+    until(lambda: bool(opened(shell, run, "signal")))
+    (told,) = [
+        one for one in shell("inquiries", run, "--all", "--json").json if one["wait"]["kind"] == "human"
+    ]
+    assert (told["answerer"], told["answer"]["value"]) == ("bot", "no")
+    shell("cancel", run)
