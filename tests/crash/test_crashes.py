@@ -13,6 +13,7 @@ from blackboard import events as ev
 from tests.crash.hive import Clients, Hive, check, crash_spec
 from tests.support.proxy import Proxy
 from tests.support.servers import NatsServer, RedisServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 SEEDS = (1, 2)
@@ -191,6 +192,7 @@ async def test_three_runs_over_two_coordinators_share_the_slots_fairly_and_never
     hive.start(coordinators=2, workers=0)
     for name in ("w1", "w2"):
         hive.start_worker(name, slots=slots // 2)
+    await wait_until(lambda: all("serves" in hive.log(name) for name in ("c1", "c2")))
     async with hive.clients() as clients:
         for run in runs:
             await clients.submit(crash_spec(run, tasks=60, longest_seconds=0.6))

@@ -33,7 +33,8 @@ ENDING = "coordinator/decisions/ending.py"
 RESULTS = "coordinator/decisions/results.py"
 EVOLVE = "blackboard/evolve.py"
 LIVENESS = "coordinator/liveness.py"
-LEADER = "coordinator/leader.py"
+GROUP = "coordinator/group_commit.py"
+DISPATCHER = "coordinator/dispatcher.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -284,19 +285,19 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "effects leave before the append",
-        LEADER,
-        "events, effects, batch = self._take()",
-        "events, effects, batch = self._take(); self._release.all(effects); effects = []",
+        GROUP,
+        "batch, effects = self._close_group()",
+        "batch, effects = self._close_group(); committed(effects); effects = []",
     ),
     Mutant(
         "a rolled-back store is taken for a success",
-        LEADER,
+        GROUP,
         '            except HeadMismatch:\n                return "rolled_back"\n',
         "            except HeadMismatch:\n                pass\n",
     ),
     Mutant(
         "what the bus lost is not published again",
-        LEADER,
+        DISPATCHER,
         "        for task, token in overdue:",
         "        for task, token in ():",
     ),

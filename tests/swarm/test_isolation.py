@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-import coordinator.leader
+import coordinator.group_commit
 from coordinator.decide import decide
 from coordinator.decision import Commit
 from coordinator.observations import LeaderLost
@@ -36,7 +36,7 @@ def test_a_command_that_hits_a_bug_ends_the_lead_of_its_run_alone(monkeypatch: p
             raise KeyError("a bug")
         return decide(run, command, env)
 
-    monkeypatch.setattr(coordinator.leader, "decide", buggy)
+    monkeypatch.setattr(coordinator.group_commit, "decide", buggy)
 
     async def main() -> None:
         async with swarm() as hive:

@@ -252,7 +252,9 @@ async def test_many_medium_values_stay_within_a_messages_size() -> None:
         assert max(sizes) < 64 * 1024
 
 
-@pytest.mark.parametrize("value", [{1, 2}, float("nan"), object(), "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [{1, 2}, float("nan"), object(), "\ud800"], ids=("set", "nan", "object", "surrogate")
+)
 def test_a_value_that_is_not_json_is_a_bug_that_names_the_step(value: object) -> None:
     @virtually
     async def run() -> None:

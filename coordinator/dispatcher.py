@@ -1,0 +1,84 @@
+"""What a leader does of its own accord: dispatches while there is room, and sweeps."""
+
+import anyio
+
+from blackboard import events as ev
+from coordinator.decision import Conclude, Redispatch, Sweep, Visit
+from coordinator.group_commit import GroupCommit
+from coordinator.observations import Backlog, Directions, Republished
+from coordinator.office import Office
+from coordinator.outbox import Outbox
+from coordinator.pace import Pace
+
+
+class Dispatcher:
+    """Late binding: a task is chosen only when a slot is free for it, or all but free."""
+
+    def __init__(self, office: Office, group: GroupCommit, outbox: Outbox, pace: Pace, since: float) -> None:
+        self._office = office
+        self._group = group
+        self._outbox = outbox
+        self._pace = pace
+        self._since = since
+        self._run = group.run.state.spec.run
+
+    def fill(self) -> None:
+        """Dispatches what there is room for, and looks whether the run is over."""
+        state = self._group.run.state
+        if not state.totals.ended and not state.totals.cancelling:
+            self._dispatch()
+        self._group.do(Conclude())
+
+    def _dispatch(self) -> None:
+        """What is due again comes first, then the later agents of the spec."""
+        state = self._group.run.state
+        shares = self._office.shares
+        prefetch = self._pace.prefetch(anyio.current_time())
+        room = {
+            agent.name: shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name]
+            for agent in state.spec.agents
+        }
+        limit = self._office.settings.admission.max_queued_tasks - len(state.dispatched)
+        total = min(shares.runs.get(self._run, 0) + prefetch - state.busy.total(), limit)
+        if (state.queued or state.asked) and total > 0:
+            total -= len(self._group.do(Redispatch(room, total)).events)
+        for agent in reversed(state.spec.agents):
+            left = shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name]
+            for _ in range(min(total, left)):
+                if not self._group.do(Visit(agent.name)).events:
+                    break
+                total -= 1
+
+    async def sweep_regularly(self) -> None:
+        """Takes back what was lost, publishes again what the bus has lost, and reports."""
+        while True:
+            await anyio.sleep(self._office.settings.liveness.sweep_seconds)
+            now = anyio.current_time()
+            self._group.do(Sweep(self._office.fleet.lost(self._group.run.state, now, self._since)))
+            await self._republish()
+            self._report()
+            self._group.wake()
+
+    async def _republish(self) -> None:
+        state = self._group.run.state
+        empty = await self._outbox.empty_queues(state)
+        undecided = {event.token for event in self._group.uncommitted if isinstance(event, ev.TaskDispatched)}
+        overdue = [
+            (task, token)
+            for task, token in self._outbox.overdue(state, empty_queues=empty)
+            if token not in undecided
+        ]
+        for task, token in overdue:
+            self._outbox.publish(state, task, token)
+        if overdue:
+            self._office.observers.notify(Republished(self._run, len(overdue)))
+
+    def _report(self) -> None:
+        state, observers = self._group.run.state, self._office.observers
+        for agent in state.spec.agents:
+            queued = sum(state.tasks[task].agent == agent.name for task in state.queued)
+            dispatched = sum(state.tasks[task].agent == agent.name for task in state.dispatched)
+            running = state.busy[agent.name] - dispatched
+            observers.notify(Backlog(self._run, agent.name, queued, dispatched, running))
+        opened = state.choosable.total()
+        observers.notify(Directions(self._run, opened, len(state.directions) - opened))

@@ -1,0 +1,172 @@
+"""What reaches a leader: board requests of its run, and discoveries; as commands, or refused."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from blackboard import events as ev
+from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, RecordSteps
+from coordinator.group_commit import GroupCommit
+from coordinator.observations import Refused
+from coordinator.office import Office
+from coordinator.outbox import Outbox
+from coordinator.pace import Pace
+from coordinator.reading import Journals, Unpacking, check_sizes
+from protocol.codec import decode_as
+from protocol.errors import InvalidMessage, Overloaded, StoreUnavailable
+from protocol.messages import (
+    INLINE_BODY_BYTES,
+    AnswerRequest,
+    CancelRequest,
+    ClaimRequest,
+    Record,
+    RecordRequest,
+    SwarmDiscovery,
+)
+from protocol.transport.contract import Delivery, Message
+
+Request = TypeVar("Request", bound=Record)
+RETRY_SECONDS = 1.0
+
+
+class Inbox:
+    """Handlers return at once; what must be read first is read in a task."""
+
+    def __init__(
+        self, office: Office, group: GroupCommit, outbox: Outbox, pace: Pace, tasks: TaskGroup
+    ) -> None:
+        self._office = office
+        self._group = group
+        self._outbox = outbox
+        self._pace = pace
+        self._tasks = tasks
+        self._run = group.run.state.spec.run
+        self._journals = Journals(office.store, group.run.state)
+        self._unpacking = Unpacking(office.store, self._run)
+        self._taken = 0
+        self.verbs: Mapping[str, Callable[[Message], None]] = {
+            "claim": self._on_claim,
+            "record": self._on_record,
+            "cancel": self._on_cancel,
+            "answer": self._on_answer,
+        }
+
+    def take_credits(self) -> int:
+        """How many discoveries were taken in since the last call."""
+        taken, self._taken = self._taken, 0
+        return taken
+
+    def _on_claim(self, message: Message) -> None:
+        request = self._admitted(message, ClaimRequest, _check_claim)
+        if request is None:
+            return
+        if self._office.fleet.superseded(request.worker, request.incarnation):
+            problem = f"a later worker is called {request.worker}"
+            self._refuse(message, InvalidMessage("incarnation", problem, "give each its own name"))
+            return
+        self._office.fleet.claimed(request.worker, anyio.current_time())
+        for event in self._group.do(Claim(request, message)).events:
+            if isinstance(event, ev.TaskClaimed):
+                waited = self._outbox.claimed(event.task)
+                if waited is not None:
+                    self._pace.claimed(waited)
+
+    def _on_record(self, message: Message) -> None:
+        request = self._admitted(message, RecordRequest, _check_record)
+        if request is None:
+            return
+        if self._journals.known(request.task):
+            self._group.do(RecordSteps(request, message))
+        else:
+            self._tasks.start_soon(self._record_after_reading, request, message)
+
+    async def _record_after_reading(self, request: RecordRequest, message: Message) -> None:
+        try:
+            await self._journals.read(request.task)
+        except StoreUnavailable as error:
+            self._office.post.refuse(message, error)
+            return
+        self._group.do(RecordSteps(request, message))
+
+    def _on_cancel(self, message: Message) -> None:
+        request = self._admitted(message, CancelRequest)
+        if request is not None:
+            self._group.do(Cancel(request.reason, message))
+
+    def _on_answer(self, message: Message) -> None:
+        request = self._admitted(message, AnswerRequest)
+        if request is not None:
+            self._group.do(AnswerInquiry(request, message))
+
+    def on_discovery(self, delivery: Delivery) -> None:
+        self._taken += 1
+        try:
+            discovery = decode_as(delivery.data, SwarmDiscovery)
+            if discovery.run != self._run or discovery.worker != delivery.subject.split(".")[2]:
+                raise InvalidMessage(
+                    "worker", "run or worker differ from the subject's", "publish as yourself"
+                )
+        except InvalidMessage:
+            self._office.observers.notify(Refused("message", "invalid"))
+            delivery.term()
+            return
+        if self._unpacking.needed(discovery):
+            self._tasks.start_soon(self._commit_after_unpacking, discovery, delivery)
+        else:
+            self._commit(discovery, delivery)
+
+    async def _commit_after_unpacking(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:
+        try:
+            whole = await self._unpacking.unpack(discovery)
+        except StoreUnavailable:
+            delivery.nak(RETRY_SECONDS)
+            return
+        self._commit(whole, delivery)
+
+    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:
+        for event in self._group.do(Commit(discovery, delivery)).events:
+            if isinstance(event, ev.TaskSettled):
+                self._outbox.claimed(event.task)
+                self._pace.completed()
+                self._group.do(Judge(self._group.run.state.tasks[event.task].direction))
+
+    def _admitted(
+        self,
+        message: Message,
+        model: type[Request],
+        check: Callable[[Message, Request], None] = lambda _message, _request: None,
+    ) -> Request | None:
+        """The request, or None where it was refused: invalid, or too much waits for the next append."""
+        limit = self._office.settings.admission.max_queued_commands
+        try:
+            request = decode_as(message.data, model)
+            check(message, request)
+            if self._group.waiting >= limit:
+                raise Overloaded(f"run {self._run}: commands that wait for the store", limit, RETRY_SECONDS)
+        except (InvalidMessage, Overloaded) as error:
+            self._refuse(message, error)
+            return None
+        return request
+
+    def _refuse(self, message: Message, error: InvalidMessage | Overloaded) -> None:
+        reason = "overloaded" if isinstance(error, Overloaded) else "invalid"
+        self._office.observers.notify(Refused("request", reason))
+        self._office.post.refuse(message, error)
+
+
+def _check_claim(message: Message, request: ClaimRequest) -> None:
+    _check_sender(message, request.worker)
+
+
+def _check_record(message: Message, request: RecordRequest) -> None:
+    _check_sender(message, request.worker)
+    if len(message.data) > INLINE_BODY_BYTES:
+        check_sizes(request.steps)
+
+
+def _check_sender(message: Message, worker: str) -> None:
+    """:raises InvalidMessage: for a request in another worker's name."""
+    if message.subject.split(".")[3] != worker:
+        raise InvalidMessage("worker", "differs from the subject's", "ask as yourself")
