@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench mutants clean
+.PHONY: help run test check bench bench-frontier mutants clean
 .SILENT:
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(
 WORKERS ?= 4
 
 help: ## Show this list
-	grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
 run: $(READY) ## Ask a real question of Python's own asyncio source, with 4 workers
 	$(BIN)/coordinator run "$(QUESTION)" --corpus "$(CORPUS)" --workers $(WORKERS) --output report.md
@@ -32,6 +32,11 @@ bench: $(READY) ## Measure tasks per second beside the floor, footprint, and the
 	$(BIN)/python bench/cycle.py
 	$(BIN)/python bench/footprint.py
 	$(BIN)/python bench/board_growth.py
+
+bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (long)
+	nice $(BIN)/python -m bench.frontier --set gates --seeds 40
+	nice $(BIN)/python -m bench.frontier_stopping
+	nice $(BIN)/python -m bench.frontier_speed
 
 mutants: $(READY) ## Break decisions on purpose and see that tests notice
 	$(BIN)/python -m tests.mutants.run

@@ -28,7 +28,8 @@ class Elections:
         self._office = office
         self._leaders: dict[str, Leader] = {}
         self._standing: set[str] = set()
-        self._active: frozenset[str] = frozenset()
+        self._active: dict[str, float] = {}
+        """Runs that had not ended when the store was last asked, and when they were first seen."""
         self._pauses: dict[str, tuple[float, float]] = {}
         """By run that could not be led because of an error: until when it is left alone, and for how long."""
         self._bell = anyio.Event()
@@ -43,6 +44,10 @@ class Elections:
     def is_active(self, run: str) -> bool:
         """Whether a run had not ended when the store was last asked."""
         return run in self._leaders or run in self._active
+
+    def unheard_of(self, since: float) -> list[str]:
+        """Active runs led elsewhere, or by nobody yet, that were first seen after a moment."""
+        return [run for run, seen in self._active.items() if seen > since and run not in self._leaders]
 
     def ring(self) -> None:
         """There may be a new run."""
@@ -59,7 +64,8 @@ class Elections:
                 self._office.observers.notify(StoreRetry("", "runs"))
             else:
                 self.answered = True
-                self._active = frozenset(active)
+                now = anyio.current_time()
+                self._active = {run: self._active.get(run, now) for run in active}
                 for run in active:
                     if self._may_stand(run):
                         self._standing.add(run)

@@ -28,6 +28,8 @@ from protocol.messages import Control, Demand, Held, Receipt, SwarmHeartbeat
 from protocol.transport.contract import Message, Transport
 
 DEMAND_SECONDS = 1.0
+ANY_NUMBER = 1_000_000
+"""What a new run is taken to want until its leader has said so."""
 SHARES_SECONDS = 0.25
 TOPOLOGY_SECONDS = 10.0
 
@@ -184,7 +186,9 @@ class Coordinator:
             for run, (demand, heard) in self._demands.items()
             if now - heard < 3 * DEMAND_SECONDS
         }
-        demands = {
+        unheard_of = self._elections.unheard_of(now - 3 * DEMAND_SECONDS)
+        demands: dict[str, Mapping[str, int]] = {run: dict.fromkeys(agents, ANY_NUMBER) for run in unheard_of}
+        demands |= {
             run: demand.wanted for run, (demand, _) in self._demands.items() if run not in self.leaders
         }
         demands |= {
