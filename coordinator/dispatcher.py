@@ -79,6 +79,7 @@ class Dispatcher:
             queued = sum(state.tasks[task].agent == agent.name for task in state.queued)
             dispatched = sum(state.tasks[task].agent == agent.name for task in state.dispatched)
             running = state.busy[agent.name] - dispatched
-            observers.notify(Backlog(self._run, agent.name, queued, dispatched, running))
+            waiting = sum(state.tasks[task].agent == agent.name for task in state.waiting)
+            observers.notify(Backlog(self._run, agent.name, queued, dispatched, running, waiting))
         opened = state.choosable.total()
         observers.notify(Directions(self._run, opened, len(state.directions) - opened))

@@ -248,7 +248,12 @@ class CoordinatorMetrics:
 
     def _on_backlog(self, it: seen.Backlog) -> None:
         self._agent(it.agent)
-        states = {"queued": it.queued, "dispatched": it.dispatched, "running": it.running}
+        states = {
+            "queued": it.queued,
+            "dispatched": it.dispatched,
+            "running": it.running,
+            "waiting": it.waiting,
+        }
         self.backlog.set(it.run, {(it.agent, state): count for state, count in states.items()})
 
     def _on_directions(self, it: seen.Directions) -> None:

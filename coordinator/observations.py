@@ -137,6 +137,8 @@ class Backlog:
     queued: int
     dispatched: int
     running: int
+    waiting: int = 0
+    """For answers, held by nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,14 +67,16 @@ async def _list(invocation: Invocation, prefix: str, tree: bool) -> None:
 
 
 def _explored(spec: RunSpec, row: DirectionRow) -> bool:
-    return any(agent.name == row.agent and agent.trigger == "explore" for agent in spec.agents)
+    return row.inquiry is None and any(
+        agent.name == row.agent and agent.trigger == "explore" for agent in spec.agents
+    )
 
 
 def _ranked(spec: RunSpec, directions: Mapping[str, DirectionRow]) -> Sequence[RankedDirection]:
-    """Agent by agent, as its policy ranks them now: the open ones first."""
+    """Agent by agent, as its policy ranks them now: the open ones first. Questions are in no frontier."""
     lines: list[RankedDirection] = []
     for agent in spec.agents:
-        rows = [row for row in directions.values() if row.agent == agent.name]
+        rows = [row for row in directions.values() if row.agent == agent.name and row.inquiry is None]
         lines += rank(rows, agent.policy, len(rows))
     return lines
 
@@ -175,4 +177,8 @@ async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
     for line in lines:
         click.echo(line.lstrip("\n"))
     if not lines:
-        click.echo("it was due without a choice: its agent is not one that explores")
+        click.echo(
+            "it was due without a choice: its agent is not one that explores"
+            if row.inquiry is None
+            else f"it was due without a choice: it is asked by inquiry {row.inquiry}"
+        )
