@@ -17,6 +17,8 @@ STAGGER_SECONDS = 0.05
 LONGEST_PERIOD_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+COLLECT_SECONDS = 10.0
+"""How long ended leads may wait for the garbage collector: it walks the rows of all others, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ class Elections:
         """Runs that had not ended when the store was last asked, and when they were first seen."""
         self._pauses: dict[str, tuple[float, float]] = {}
         """By run that could not be led because of an error: until when it is left alone, and for how long."""
+        self._withdrawn = False
+        self._collected = -COLLECT_SECONDS
+        self._garbage = False
         self._bell = anyio.Event()
         self.answered = False
         """Whether the store answered when it was last asked."""
@@ -53,6 +58,15 @@ class Elections:
         """There may be a new run."""
         self._bell.set()
 
+    def withdraw(self) -> None:
+        """Gives up every lead and stands for none, until `come_back`."""
+        self._withdrawn = True
+        for leader in self._leaders.values():
+            leader.resign()
+
+    def come_back(self) -> None:
+        self._withdrawn = False
+
     async def hold(self, tasks: TaskGroup) -> None:
         """Stands for every active run: at every bell, and often enough to notice a lease that ran out."""
         period = min(LONGEST_PERIOD_SECONDS, self._office.settings.liveness.lease_seconds / 5)
@@ -66,15 +80,31 @@ class Elections:
                 self.answered = True
                 now = anyio.current_time()
                 self._active = {run: self._active.get(run, now) for run in active}
+                self._pauses = {run: pause for run, pause in self._pauses.items() if run in self._active}
                 for run in active:
                     if self._may_stand(run):
                         self._standing.add(run)
                         tasks.start_soon(self._stand, run, name=f"stand {run}")
+            self._collect(anyio.current_time())
             with anyio.move_on_after(period):
                 await self._bell.wait()
             self._bell = anyio.Event()
 
+    def _collect(self, now: float) -> None:
+        """Frees the rows of ended leads, which cancelled tasks hold in cycles.
+
+        The collector would not come by itself: leaders keep their rows from it with `gc.freeze`, which
+        also resets the counts that make it run.
+        """
+        if self._garbage and now - self._collected >= COLLECT_SECONDS:
+            self._garbage, self._collected = False, now
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+
     def _may_stand(self, run: str) -> bool:
+        if self._withdrawn:
+            return False
         until, _ = self._pauses.get(run, (0.0, 0.0))
         return run not in self._leaders and run not in self._standing and anyio.current_time() >= until
 
@@ -126,11 +156,11 @@ class Elections:
         try:
             return await leader.lead()
         finally:
-            gc.unfreeze()  # what the leader froze may go now
             self._office.heads.note(run, leader.head)
             del self._leaders[run]
             with anyio.move_on_after(1, shield=True):
                 await self._release(run, token)
+            self._garbage = True
 
     async def _release(self, run: str, token: str) -> None:
         try:

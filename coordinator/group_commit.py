@@ -41,6 +41,7 @@ class GroupCommit:
         self._pending: list[Event] = []
         self._wake = anyio.Event()
         self._failure: Exception | None = None
+        self._resigned = False
 
     @property
     def waiting(self) -> int:
@@ -54,6 +55,11 @@ class GroupCommit:
 
     def wake(self) -> None:
         """There may be something to dispatch."""
+        self._wake.set()
+
+    def resign(self) -> None:
+        """Ends `commit` before its next group; what is not committed is dropped."""
+        self._resigned = True
         self._wake.set()
 
     def do(self, command: Command) -> Decision:
@@ -91,6 +97,8 @@ class GroupCommit:
         while True:
             with anyio.move_on_after(ttl / 3):
                 await self._wake.wait()
+            if self._resigned:
+                return "unavailable"
             prepare()
             if self._failure is not None:
                 raise self._failure

@@ -46,7 +46,11 @@ class Inbox:
         self._journals = Journals(office.store, group.run.state)
         self._unpacking = Unpacking(office.store, self._run)
         self._taken = 0
-        self.verbs: Mapping[str, Callable[[Message], None]] = {
+
+    @property
+    def verbs(self) -> Mapping[str, Callable[[Message], None]]:
+        """Handlers by the verb of their requests."""
+        return {
             "claim": self._on_claim,
             "record": self._on_record,
             "cancel": self._on_cancel,

@@ -137,6 +137,11 @@ class Leader:
         if self._group is not None:
             self._group.wake()
 
+    def resign(self) -> None:
+        """Ends the lead as soon as no append is under way."""
+        if self._group is not None:
+            self._group.resign()
+
     def _committed(self, effects: Sequence[Effect]) -> None:
         self._release.all(effects)
         taken = self._inbox.take_credits()

@@ -86,6 +86,8 @@ class Outbox:
         """Tasks and tokens to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""
         now = anyio.current_time()
         empty = frozenset(empty_queues)
+        for identity in self._entries.keys() - state.dispatched:
+            del self._entries[identity]  # cancelled, or taken back before anyone claimed it
         overdue: list[tuple[str, str]] = []
         for identity in state.dispatched:
             task = state.tasks[identity]

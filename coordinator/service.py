@@ -32,6 +32,9 @@ ANY_NUMBER = 1_000_000
 """What a new run is taken to want until its leader has said so."""
 SHARES_SECONDS = 0.25
 TOPOLOGY_SECONDS = 10.0
+BUS_RETRY_SECONDS = 1.0
+BUS_FAILURES = 2
+"""Looks at the bus that fail in a row before this coordinator gives up its leads."""
 
 
 class Coordinator:
@@ -206,21 +209,24 @@ class Coordinator:
             self._share()
 
     async def _tell_demand_regularly(self) -> None:
-        office = self._office
         while True:
             await anyio.sleep(DEMAND_SECONDS)
-            now_ms = office.clock.now_ms()
-            for run, leader in self.leaders.items():
-                if leader.leading:
-                    demand = Demand(
-                        coordinator=office.post.name,
-                        run=run,
-                        wanted=wanted(leader.run.state, now_ms),
-                        head=leader.head,
-                        sent_ms=now_ms,
-                    )
-                    office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])
+            self._tell_demand()
             self._report_fleet()
+
+    def _tell_demand(self) -> None:
+        office = self._office
+        now_ms = office.clock.now_ms()
+        for run, leader in self.leaders.items():
+            if leader.leading:
+                demand = Demand(
+                    coordinator=office.post.name,
+                    run=run,
+                    wanted=wanted(leader.run.state, now_ms),
+                    head=leader.head,
+                    sent_ms=now_ms,
+                )
+                office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])
 
     def _report_fleet(self) -> None:
         limit = self._office.settings.liveness.silence_seconds
@@ -247,14 +253,28 @@ class Coordinator:
             self._office.observers.notify(BusDrift(drift.name, drift.remedy))
 
     async def _ensure_regularly(self) -> None:
-        """Nothing exists only on the bus: what is gone is made again, and leaders publish what was lost."""
+        """Nothing exists only on the bus: what is gone is made again, and leaders publish what was lost.
+
+        Whoever cannot reach the bus leads nothing: another coordinator may reach it.
+        """
+        period = min(TOPOLOGY_SECONDS, self._office.settings.liveness.lease_seconds)
+        failures = 0
         while True:
-            await anyio.sleep(TOPOLOGY_SECONDS)
+            await anyio.sleep(BUS_RETRY_SECONDS if failures else period)
             try:
-                await self._ensure_streams()
-                self._bus_answered = True
-                for leader in tuple(self.leaders.values()):
-                    if leader.leading:
-                        await leader.ensure_queues()
+                await self._ensure_all()
             except TransportUnavailable:
+                failures += 1
                 self._bus_answered = False
+                if failures >= BUS_FAILURES:
+                    self._elections.withdraw()
+            else:
+                failures = 0
+                self._bus_answered = True
+                self._elections.come_back()
+
+    async def _ensure_all(self) -> None:
+        await self._ensure_streams()
+        for leader in tuple(self.leaders.values()):
+            if leader.leading:
+                await leader.ensure_queues()

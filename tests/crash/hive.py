@@ -75,8 +75,12 @@ class Hive:
     def crash_log(self) -> Path:
         return self.folder / "executions.log"
 
-    def start_coordinator(self, name: str = "c1", *, redis_url: str | None = None) -> None:
-        self._start(name, ["coordinator", "serve", "-v", "--port", "0"], redis_url=redis_url)
+    def start_coordinator(
+        self, name: str = "c1", *, redis_url: str | None = None, nats_url: str | None = None
+    ) -> None:
+        """Starts a coordinator, on its own way to a server if there is one."""
+        ways = {"SWARMBOARD_REDIS_URL": redis_url, "SWARMBOARD_NATS_URL": nats_url}
+        self._start(name, ["coordinator", "serve", "-v", "--port", "0"], ways)
 
     def start_worker(
         self, name: str, *, slots: int = 4, agents: str = "tests.crash.agents_for_crashes"
@@ -89,12 +93,13 @@ class Hive:
         for number in range(1, workers + 1):
             self.start_worker(f"w{number}")
 
-    def _start(self, name: str, command: list[str], *, redis_url: str | None = None) -> None:
+    def _start(self, name: str, command: list[str], ways: Mapping[str, str | None] = {}) -> None:
         environ = {
             **os.environ,
             **self.environ,
             "SWARMBOARD_NATS_URL": self.nats.url,
-            "SWARMBOARD_REDIS_URL": redis_url or self.redis.url,
+            "SWARMBOARD_REDIS_URL": self.redis.url,
+            **{variable: url for variable, url in ways.items() if url},
             "CRASH_LOG": str(self.crash_log),
             "PYTHONPATH": str(ROOT),
         }
