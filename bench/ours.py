@@ -50,7 +50,7 @@ def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
         spec = RunSpec(
             run=f"bench-{secrets.token_hex(4)}",
             goal="do nothing, often",
-            agents=(AgentSpec(name="noop"),),
+            agents=(AgentSpec(name="noop", policy="ucb1"),),
             roots=(FollowUp(agent="noop", topic="nothing"),),
             budget=Budget(tasks=tasks),
         )

@@ -38,9 +38,7 @@ def human(question: str = "well?", **fields: object) -> Wait:
 
 
 def to_agent(agent: str = "verify", question: str = "is it so?") -> Wait:
-    return Wait(
-        kind="agent", target=agent, path=f"ask/{agent}", request=question[:64], question=question
-    )
+    return Wait(kind="agent", target=agent, path=f"ask/{agent}", request=question[:64], question=question)
 
 
 def suspend(table: Table, lease: Lease, *waits: Wait, **fields: object) -> list[str]:
