@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier mutants clean
+.PHONY: help run test check bench bench-frontier soak mutants clean
 .SILENT:
 
 PYTHON ?= python3
@@ -37,6 +37,9 @@ bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (l
 	nice $(BIN)/python -m bench.frontier --set gates --seeds 40
 	nice $(BIN)/python -m bench.frontier_stopping
 	nice $(BIN)/python -m bench.frontier_speed
+
+soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
+	nice $(BIN)/python bench/soak.py
 
 mutants: $(READY) ## Break decisions on purpose and see that tests notice
 	$(BIN)/python -m tests.mutants.run
