@@ -182,7 +182,7 @@ async def _conclude(
     if invocation.json:
         kept = None if path is None else str(path.resolve())
         emit_json(outcome(record.totals, record.spec.goal, directions, payload, path=kept))
-    for line in _summary(record.totals, path):
+    for line in _summary(record.totals, settings.data_folder, path):
         message(line)
     if record.totals.status != "done":
         return Exit.RUN_FAILED
@@ -201,13 +201,15 @@ async def _keep(markdown: str, path: Path, run: str) -> Path | None:
     return path
 
 
-def _summary(totals: Totals, path: Path | None) -> Sequence[str]:
+def _summary(totals: Totals, data: Path, path: Path | None) -> Sequence[str]:
     seconds = ((totals.ended_ms or totals.created_ms) - totals.created_ms) / 1000
     usage = totals.usage
     lines = [
         f"{totals.status} after {seconds:.1f} s: {totals.reason}",
-        f"tasks: {counted(totals.tasks)}; artifacts: {totals.artifacts} (coordinator artifacts {totals.run})",
+        f"tasks: {counted(totals.tasks)}; artifacts: {totals.artifacts}, kept in {data}",
         f"model calls: {usage.model_calls}; tokens: {usage.tokens_in:,} in, {usage.tokens_out:,} out",
         f"cost: {money(usage.cost_microdollars)}",
+        f"look closer: coordinator artifacts, tasks or frontier {totals.run} (where no servers run: "
+        f"coordinator up --data {data} first)",
     ]
     return lines if path is None else [*lines, f"report: {path}"]
