@@ -209,7 +209,7 @@ def _summary(totals: Totals, data: Path, path: Path | None) -> Sequence[str]:
         f"tasks: {counted(totals.tasks)}; artifacts: {totals.artifacts}, kept in {data}",
         f"model calls: {usage.model_calls}; tokens: {usage.tokens_in:,} in, {usage.tokens_out:,} out",
         f"cost: {money(usage.cost_microdollars)}",
-        f"look closer: coordinator artifacts, tasks or frontier {totals.run} (where no servers run: "
-        f"coordinator up --data {data} first)",
+        f"look closer: coordinator artifacts, tasks or frontier {totals.run}",
+        f"  where no servers run: coordinator up --data {data} first",
     ]
     return lines if path is None else [*lines, f"report: {path}"]
