@@ -19,6 +19,7 @@ def _found(kind: type) -> int:
 
 def test_the_rows_of_ended_runs_are_freed_without_waiting_for_the_collectors_own_time():
     async def main() -> None:
+        gc.unfreeze()
         gc.collect()
         before = _found(RunState)
         gc.disable()
@@ -29,7 +30,7 @@ def test_the_rows_of_ended_runs_are_freed_without_waiting_for_the_collectors_own
                 for number in range(3):
                     await hive.ended(await hive.submit(run_spec(run=f"run-{number}")))
                 await anyio.sleep(30)
-                assert _found(RunState) == before
+                assert _found(RunState) <= before
         finally:
             gc.enable()
 
