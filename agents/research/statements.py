@@ -27,7 +27,7 @@ _CODE = re.compile(
     r"|^\s*[\w.\[\]]+\s*[-+*/]?=[^=]|[;{}]\s*$|^\s*[\w.]+\([^)]*\)?\s*$"
 )
 _SUFFIXES = tuple(words("ations ation ating ated ates ions ion ing ate ers er ed es s ly e"))
-_SHORT, _LONG = 30, 400
+_SHORT, _LONG = 20, 400
 _TORN = 0.6
 """What begins in lower case may be the end of a sentence that the passage does not hold."""
 
