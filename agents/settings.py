@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from protocol.errors import InvalidSettings
+from protocol.files import read_text
 from protocol.messages import Id, Record
 from protocol.options import Data, Liveness, Log, Model, Names, Nats, Positive, Seconds
 from protocol.settings import (
@@ -98,19 +99,6 @@ def default_name(host: str, pid: int) -> str:
         letter if letter.isascii() and letter.isalnum() else "-" for letter in host.partition(".")[0]
     )
     return f"{short[:48] or 'host'}-{pid}"
-
-
-def read_text(path: Path) -> str | None:
-    """A settings file's text; None where there is none.
-
-    :raises InvalidSettings: for a file that cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(str(path), f"cannot be read: {error}", "correct or remove the file") from error
 
 
 def _connection(path: Path) -> Mapping[str, Mapping[str, str]]:

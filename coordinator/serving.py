@@ -13,12 +13,13 @@ from anyio.abc import TaskGroup
 
 from coordinator import connections
 from coordinator.clock import Clock, SystemClock
-from coordinator.http import Vitals, serving
+from coordinator.http import Vitals
 from coordinator.metrics import CoordinatorMetrics
 from coordinator.observations import LeaderGained, LeaderLost, Observation, Observers, StoreRetry
 from coordinator.service import Coordinator
 from coordinator.settings import Settings
 from protocol.errors import SwarmError, TransportUnavailable
+from protocol.health import serving
 from protocol.ids import TOKEN_PATTERN
 
 VITALS_SECONDS = 0.5
@@ -49,7 +50,8 @@ async def running_coordinator(settings: Settings, *, port: int | None = None) ->
         observers.subscribe(_say)
         vitals = Vitals(metrics.render)
         http = settings.http
-        used = stack.enter_context(serving(http.host, http.port if port is None else port, vitals))
+        wanted = http.port if port is None else port
+        used = stack.enter_context(serving(http.host, wanted, vitals.pages, setting="http.port"))
         tasks = await stack.enter_async_context(_ungrouped())
         await stack.enter_async_context(_serving(settings, clock, observers, vitals, tasks))
         yield used

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 
 from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
+from protocol.files import read_text
 from protocol.messages import REPLY_BYTES
 from protocol.options import Data, Liveness, Log, Model, Nats, Positive, Seconds
 from protocol.settings import (
@@ -155,16 +156,3 @@ def wants_embedded(loaded: Loaded[Settings]) -> bool:
             missing, "is not set while the other server is", "name both servers, or neither"
         )
     return not nats
-
-
-def read_text(path: Path) -> str | None:
-    """A settings file's text; None where there is none.
-
-    :raises InvalidSettings: for a file that cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(str(path), f"cannot be read: {error}", "correct or remove the file") from error
