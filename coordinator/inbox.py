@@ -73,9 +73,7 @@ class Inbox:
         self._office.fleet.claimed(request.worker, anyio.current_time())
         for event in self._group.do(Claim(request, message)).events:
             if isinstance(event, ev.TaskClaimed):
-                waited = self._outbox.claimed(event.task)
-                if waited is not None:
-                    self._pace.claimed(waited)
+                self._outbox.drop(event.task)
 
     def _on_record(self, message: Message) -> None:
         request = self._admitted(message, RecordRequest, _check_record)
@@ -132,7 +130,7 @@ class Inbox:
     def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:
         for event in self._group.do(Commit(discovery, delivery)).events:
             if isinstance(event, ev.TaskSettled):
-                self._outbox.claimed(event.task)
+                self._outbox.drop(event.task)
                 self._pace.completed()
                 self._group.do(Judge(self._group.run.state.tasks[event.task].direction))
 

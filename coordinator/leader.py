@@ -109,8 +109,8 @@ class Leader:
     async def _open(self, group: GroupCommit, stack: AsyncExitStack) -> Dispatcher:
         """Starts to listen: board requests of this run, its discoveries; and asks all workers to beat."""
         office = self._office
-        outbox = Outbox(office, self._token)
         pace = Pace(self._since)
+        outbox = Outbox(office, self._token, pace)
         self._release = Release(office, self._run, outbox, self._tasks)
         self._inbox = Inbox(office, group, outbox, pace, self._tasks)
         for verb, handler in self._inbox.verbs.items():

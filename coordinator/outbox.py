@@ -12,6 +12,7 @@ import anyio
 from blackboard.state import RunState
 from coordinator.decisions.dispatch import deadline_ms
 from coordinator.office import Office
+from coordinator.pace import Pace
 from coordinator.topology import task_consumer
 from protocol import subjects
 from protocol.errors import TransportUnavailable
@@ -41,8 +42,9 @@ class _Entry:
 class Outbox:
     """One run's dispatches that nobody has claimed yet."""
 
-    def __init__(self, office: Office, leader_token: str) -> None:
+    def __init__(self, office: Office, leader_token: str, pace: Pace) -> None:
         self._office = office
+        self._pace = pace
         self._prefix = leader_token[:8]
         self._entries: dict[str, _Entry] = {}
 
@@ -54,6 +56,7 @@ class Outbox:
         entry = self._entries.get(task.id)
         if entry is None or entry.token != token:
             entry = self._entries[task.id] = _Entry(token, 0.0)
+            self._pace.left((self._office.clock.now_ms() - task.dispatched_ms) / 1000)
         entry.sent = anyio.current_time()
         entry.confirmed = False
         entry.publications += 1
@@ -77,10 +80,9 @@ class Outbox:
             done=partial(_confirm, entry),
         )
 
-    def claimed(self, task: str) -> float | None:
-        """Seconds since the newest publication; the task is no longer ours to publish."""
-        entry = self._entries.pop(task, None)
-        return anyio.current_time() - entry.sent if entry is not None and entry.sent else None
+    def drop(self, task: str) -> None:
+        """The task was claimed or has ended: it is no longer ours to publish."""
+        self._entries.pop(task, None)
 
     def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[tuple[str, str]]:
         """Tasks and tokens to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""

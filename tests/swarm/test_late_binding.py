@@ -1,0 +1,25 @@
+"""Late binding: however long it goes on, no more is dispatched than is free, and a little."""
+
+import anyio
+
+from tests.support.swarm import swarm
+from tests.support.virtual import run_virtually
+from tests.swarm.test_virtual_time import run_spec, thinker
+
+
+def test_an_hour_of_slow_tasks_never_has_more_than_one_dispatch_waiting():
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", thinker(7.0), slots=4)
+            run = await hive.submit(run_spec(tasks=2_000))
+            waiting: list[int] = []
+            for _ in range(360):
+                await anyio.sleep(10)
+                rows = await hive.task_rows(run)
+                waiting.append(sum(row.status == "dispatched" for row in rows.values()))
+            assert max(waiting) <= 1
+            done = sum(row.status == "done" for row in (await hive.task_rows(run)).values())
+            assert done > 0.9 * 4 * 3600 / 7
+
+    run_virtually(main)
