@@ -11,7 +11,6 @@ from blackboard import events as ev
 from blackboard.events import Event
 from blackboard.rewards import expire, start, tell
 from blackboard.state import (
-    OPEN,
     DirectionRow,
     InquiryRow,
     RunState,
@@ -367,7 +366,3 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.RunFinishing: _run_finishing,
     ev.RunEnded: _run_ended,
 }
-
-
-def is_open(task: TaskRow) -> bool:
-    return task.status in OPEN

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from blackboard.events import MICRO
 from blackboard.state import DirectionRow, TaskRow, Totals
-from coordinator.frontier.explain import coverage
+from coordinator.frontier.explain import coverage, observed
 
 SHOWN = 20
 TOPIC_WIDTH = 80
@@ -21,7 +20,9 @@ def _section(
     totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow]
 ) -> Iterator[str]:
     explored = [row for row in directions.values() if row.agent == "explore"]
-    visited = sorted((row for row in explored if row.visits), key=lambda row: (-_mean(row), row.opened))
+    visited = sorted(
+        (row for row in explored if row.visits), key=lambda row: (-(observed(row) or 0.0), row.opened)
+    )
     yield "## How the directions were explored\n"
     yield f"{coverage(explored)} Exploring ended because {totals.reason}.\n"
     if visited:
@@ -30,7 +31,7 @@ def _section(
     for row in visited[:SHOWN]:
         parent = directions.get(row.parent or "")
         led = _cell(parent.topic) if parent and parent.agent == "explore" else "the plan"
-        cells = (_cell(row.topic), row.visits, f"{_mean(row):.2f}", led, _cell(row.retired or "open"))
+        cells = (_cell(row.topic), row.visits, f"{observed(row):.2f}", led, _cell(row.retired or "open"))
         yield f"| {' | '.join(map(str, cells))} |"
     waiting = [row for row in explored if not row.visits and row.open]
     if waiting:
@@ -39,10 +40,6 @@ def _section(
     failed = [task for task in tasks if task.status in ("failed", "dead", "cancelled")]
     for task in failed[:SHOWN]:
         yield f"\nTask {task.id} of {task.agent} ended {task.status}: {_cell(task.reason)}"
-
-
-def _mean(row: DirectionRow) -> float:
-    return row.reward_sum_micro / MICRO / row.visits if row.visits else 0.0
 
 
 def _cell(text: str) -> str:

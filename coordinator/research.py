@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from blackboard.events import MICRO
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import DirectionRow, Totals
+from coordinator.frontier.explain import observed
 from coordinator.records import Records, operator_query
 from protocol.artifacts import Artifact
 from protocol.errors import InvalidSettings
@@ -95,7 +95,7 @@ def outcome(
                 "topic": row.topic,
                 "parent": _topic(directions, row.parent),
                 "visits": row.visits,
-                "mean_reward": row.reward_sum_micro / MICRO / row.visits if row.visits else None,
+                "mean_reward": observed(row),
             }
             for row in directions.values()
             if row.agent == "explore"

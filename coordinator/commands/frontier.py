@@ -1,6 +1,6 @@
 """`coordinator frontier`: where a run's visits went, and why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,7 +10,7 @@ from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow
 from coordinator.commands.shared import plain, stored
 from coordinator.commands.wording import choice_lines
-from coordinator.frontier.explain import RankedDirection, coverage, explain, rank
+from coordinator.frontier.explain import RankedDirection, TreeLine, coverage, explain, observed, rank, tree
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST
@@ -34,7 +34,7 @@ def command(invocation: Invocation, run: str, why: str | None, tree: bool) -> No
         run_async(_list, invocation, run, tree)
 
 
-async def _list(invocation: Invocation, prefix: str, tree: bool) -> None:
+async def _list(invocation: Invocation, prefix: str, nested: bool) -> None:
     async with stored(invocation) as records:
         run = await records.find(prefix)
         directions = await records.directions(run)
@@ -42,12 +42,12 @@ async def _list(invocation: Invocation, prefix: str, tree: bool) -> None:
     ranked = _ranked(spec, directions)
     if invocation.json:
         flat = [{**_as_json(directions[line.direction]), **_standing(line)} for line in ranked]
-        emit_json(_nested(_children(directions)) if tree else flat)
+        emit_json(_nested(tree(directions.values())) if nested else flat)
     elif not directions:
         message(f"run {run} has no directions yet")
-    elif tree:
+    elif nested:
         columns = ("direction", "agent", "visits", "in flight", "mean", "best", "state", "topic")
-        emit_table(columns, [_row(row, depth) for row, depth in _walk(_children(directions))])
+        emit_table(columns, [_row(line.row, line.depth) for line in tree(directions.values())])
     else:
         columns = (
             "place",
@@ -106,43 +106,24 @@ def _shown(value: float | None) -> str | None:
     return "first visit" if value >= UNVISITED_INDEX else f"{value:.2f}"
 
 
-Children = Mapping[str | None, Sequence[DirectionRow]]
-
-
-def _children(directions: Mapping[str, DirectionRow]) -> Children:
-    """Directions by the one that led to them; None for the roots."""
-    children: dict[str | None, list[DirectionRow]] = {}
-    for row in directions.values():
-        children.setdefault(row.parent if row.parent in directions else None, []).append(row)
-    return children
-
-
-def _walk(children: Children) -> Iterator[tuple[DirectionRow, int]]:
-    """Depth first, without recursion: a line of research may be long."""
-    waiting = [(row, 0) for row in reversed(children.get(None, ()))]
-    while waiting:
-        row, depth = waiting.pop()
-        yield row, depth
-        waiting += [(child, depth + 1) for child in reversed(children.get(row.id, ()))]
-
-
-def _nested(children: Children) -> Sequence[Mapping[str, Any]]:
-    nodes: dict[str, dict[str, Any]] = {row.id: _as_json(row) for row, _ in _walk(children)}
-    for identity, node in nodes.items():
-        node["children"] = [nodes[row.id] for row in children.get(identity, ())]
-    return [nodes[row.id] for row in children.get(None, ())]
+def _nested(lines: Sequence[TreeLine]) -> Sequence[Mapping[str, Any]]:
+    """The tree as JSON: every direction with those it led to as `children`."""
+    roots: list[dict[str, Any]] = []
+    above: list[dict[str, Any]] = []
+    for line in lines:
+        node: dict[str, Any] = {**_as_json(line.row), "children": []}
+        siblings = above[line.depth - 1]["children"] if line.depth else roots
+        siblings.append(node)
+        above[line.depth :] = [node]
+    return roots
 
 
 def _as_json(row: DirectionRow) -> dict[str, Any]:
-    return {**plain(row), "open": row.open, "mean_reward": _mean(row)}
-
-
-def _mean(row: DirectionRow) -> float | None:
-    return row.reward_sum_micro / MICRO / row.visits if row.visits else None
+    return {**plain(row), "open": row.open, "mean_reward": observed(row)}
 
 
 def _row(row: DirectionRow, depth: int) -> Sequence[object]:
-    mean = _mean(row)
+    mean = observed(row)
     return (
         row.id,
         row.agent,
