@@ -6,6 +6,7 @@ leaves open (`protocol.strict_json`) before a model sees it. What is refused is 
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from pydantic import StringConstraints, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
+from protocol.ids import TOKEN_PATTERN
 from protocol.messages import (
     AnswerReply,
     AnswerRequest,
@@ -61,21 +63,28 @@ Traceparent = Annotated[
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
 
 
-class Envelope(Record, Generic[Body]):
-    """What every message has in common. `source` and `target` are names of workers, agents or coordinators.
+class Head(Record):
+    """What says where a message belongs. `source` and `target` are names of workers, agents or coordinators.
 
-    `time_ms` is the sender's wall clock in UTC epoch milliseconds, for people: no decision reads it.
     `traceparent` is the W3C Trace Context of the work that sent the message.
     """
 
-    id: Id
     type: str
     version: Version
     source: Id
     target: Target = ""
-    time_ms: Count
     correlation_id: Id | None = None
     traceparent: Traceparent | None = None
+
+
+class Envelope(Head, Generic[Body]):
+    """What every message travels in.
+
+    `time_ms` is the sender's wall clock in UTC epoch milliseconds, for people: no decision reads it.
+    """
+
+    id: Id
+    time_ms: Count
     body: Body
 
 
@@ -128,7 +137,7 @@ def encode(
     correlation_id: str | None = None,
     traceparent: str | None = None,
 ) -> bytes:
-    """The bytes of a message.
+    """The bytes of a message; fields at their defaults are left out.
 
     The body is taken as its model accepted it: a payload may still be larger, deeper or have wider
     integers than `decode` accepts.
@@ -141,25 +150,34 @@ def encode(
         raise InvalidMessage(
             "type", f"{type(message).__name__} does not travel on its own", "wrap it in a message"
         )
+    if TOKEN_PATTERN.fullmatch(message_id) is None:
+        raise InvalidMessage("id", f"{_shown(message_id)} is no id", f"see the JSON Schema of {name}")
+    if time_ms < 0:
+        raise InvalidMessage("time_ms", f"{time_ms} lies before 1970", "send UTC epoch milliseconds")
+    head = _head(name, source, target, correlation_id, traceparent)
     try:
-        envelope = ENVELOPES[name](
-            id=message_id,
+        body = message.__pydantic_serializer__.to_json(message, exclude_defaults=True)
+    except PydanticSerializationError as error:
+        problem = clipped(str(error), 200)
+        raise InvalidMessage("body", problem, "send JSON values and text without lone surrogates") from None
+    return b'{"id":"%b","time_ms":%d,%b,"body":%b}' % (message_id.encode(), time_ms, head, body)
+
+
+@lru_cache(maxsize=4096)
+def _head(name: str, source: str, target: str, correlation_id: str | None, traceparent: str | None) -> bytes:
+    """What many messages of one sender have in common, without its braces."""
+    try:
+        head = Head(
             type=name,
             version=VERSION,
             source=source,
             target=target,
-            time_ms=time_ms,
             correlation_id=correlation_id,
             traceparent=traceparent,
-            body=message,
         )
     except ValidationError as error:
         raise _invalid(name, error) from None
-    try:
-        return envelope.__pydantic_serializer__.to_json(envelope)
-    except PydanticSerializationError as error:
-        problem = clipped(str(error), 200)
-        raise InvalidMessage("body", problem, "send JSON values and text without lone surrogates") from None
+    return head.__pydantic_serializer__.to_json(head, exclude_defaults=True)[1:-1]
 
 
 def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:

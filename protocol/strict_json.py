@@ -7,6 +7,7 @@ in bytes but large in memory are refused before a model sees them, each at a bou
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
@@ -23,6 +24,7 @@ VALUES_LIMIT = 65_536
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _PUNCTUATION = (b",", b"[", b"{")
+_NUMBERS = frozenset((int, float))
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _Node = dict[str, Any] | list[Any]
@@ -43,11 +45,11 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InvalidMessage("message", "the top level is no object", "send one JSON object")
     root = cast("dict[str, Any]", tree)
-    keys = _count_keys(root, 1)
+    keys = _count_keys(root)
     if keys is None:
         _refuse_beyond_limits(root, ())
     elif keys != data.translate(None, b" \t\r\n").count(b'":'):
-        _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated), ())
+        _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated))
     return root
 
 
@@ -62,26 +64,33 @@ def _check_values(data: bytes) -> None:
         )
 
 
-def _count_keys(node: _Node, depth: int) -> int | None:
+def _count_keys(root: _Node) -> int | None:
     """The number of keys in a parsed tree, or None where it breaks a limit on nesting or numbers.
 
     Every key in the bytes is followed by a colon after its closing quote, so there are at least as many
     `":` as keys (strings may add some). As many distinct keys as `":` means that no key was repeated.
     """
-    if depth > DEPTH_LIMIT:
-        return None
-    keys, values = (len(node), node.values()) if isinstance(node, dict) else (0, node)
-    for value in values:
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType] (the type of Any)
-        if kind is str:
-            continue
-        if kind is dict or kind is list:
-            inner = _count_keys(value, depth + 1)
-            if inner is None:
-                return None
-            keys += inner
-        elif (kind is int or kind is float) and not _LEAST <= value <= _MOST and _number_problem(value):
+    keys, depth = 0, 0
+    level: list[Any] = [root]
+    while level:
+        depth += 1
+        if depth > DEPTH_LIMIT:
             return None
+        below: list[Any] = []
+        for node in level:
+            values: Iterable[Any] = node
+            if isinstance(node, dict):
+                values = cast("dict[str, Any]", node).values()
+                keys += len(values)
+            for value in values:
+                kind = type(value)  # pyright: ignore[reportUnknownVariableType] (the type of Any)
+                if kind is str:
+                    continue
+                if kind is dict or kind is list:
+                    below.append(value)
+                elif kind in _NUMBERS and not _LEAST <= value <= _MOST and _number_problem(value):
+                    return None
+        level = below
     return keys
 
 
@@ -118,18 +127,22 @@ def _unless_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated
     return _Repeated(times.most_common(1)[0][0])
 
 
-def _refuse_repeated_keys(node: object, path: Path) -> None:
+def _refuse_repeated_keys(node: _Node | _Repeated) -> None:
     """The exact and slower check, for messages that look as if they had more keys than were parsed."""
+    path = _path_to_repeated(node)
+    if path is not None:
+        raise InvalidMessage(dotted(path), "the key is repeated in one object", "send each key once")
+
+
+def _path_to_repeated(node: _Node | _Repeated) -> Path | None:
     if isinstance(node, _Repeated):
-        raise InvalidMessage(
-            dotted((*path, node.key)), "the key is repeated in one object", "send each key once"
-        )
-    if isinstance(node, dict):
-        for key, value in cast("dict[str, object]", node).items():
-            _refuse_repeated_keys(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(cast("list[object]", node)):
-            _refuse_repeated_keys(value, (*path, index))
+        return (node.key,)
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, dict | list | _Repeated):
+            found = _path_to_repeated(cast("_Node | _Repeated", value))
+            if found is not None:
+                return (key, *found)
+    return None
 
 
 def dotted(path: Path) -> str:
