@@ -28,6 +28,7 @@ _TASK = TypeAdapter(TaskRow)
 _DIRECTION = TypeAdapter(DirectionRow)
 _INQUIRY = TypeAdapter(InquiryRow)
 _TOTALS = TypeAdapter(Totals)
+_CHOICE = TypeAdapter(Choice)
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
     TaskRow: _TASK,
     DirectionRow: _DIRECTION,
@@ -35,7 +36,7 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {
     Totals: _TOTALS,
     RunSpec: TypeAdapter(RunSpec),
     Step: TypeAdapter(Step),
-    Choice: TypeAdapter(Choice),
+    Choice: _CHOICE,
 }
 
 
@@ -90,7 +91,7 @@ def decode_direction(data: bytes) -> DirectionRow:
 
 
 def decode_choice(data: bytes) -> Choice:
-    return Choice.model_validate_json(data)
+    return _CHOICE.validate_json(data)
 
 
 def decode_inquiry(data: bytes) -> InquiryRow:

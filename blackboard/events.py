@@ -3,7 +3,10 @@
 Rewards are integer micro-units, so that sums are exact in any order.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, with_config
 
 from blackboard.spec import RunSpec
 from protocol.artifacts import Artifact
@@ -12,8 +15,13 @@ from protocol.messages import Answer, Failure, Id, Record, Step, Usage, Wait
 MICRO = 1_000_000
 
 
-class Term(Record):
-    """How one direction stood when a choice was made. Rewards and indexes are floats for people."""
+@with_config(ConfigDict(allow_inf_nan=False, extra="ignore"))
+@dataclass(slots=True)
+class Term:
+    """How one direction stood when a choice was made. Rewards and indexes are floats for people.
+
+    A plain record like the rows, not a model: each choice builds four, from values that need no check.
+    """
 
     direction: Id
     index: float
@@ -28,7 +36,9 @@ class Term(Record):
     """Visits that count in the mean: the recent ones after a drop, and those that the prior stands for."""
 
 
-class Choice(Record):
+@with_config(ConfigDict(allow_inf_nan=False, extra="ignore"))
+@dataclass(slots=True)
+class Choice:
     """Why a direction was chosen: its terms, and up to three runners-up with theirs."""
 
     policy: str
