@@ -24,6 +24,7 @@ Upcaster = Callable[[str, dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[int, Upcaster] = {}
 """From a format to the next: takes an event's or row's kind and data."""
 
+_EVENTS = {event: (kind.encode(), TypeAdapter[Event](event)) for kind, event in EVENTS.items()}
 _TASK = TypeAdapter(TaskRow)
 _DIRECTION = TypeAdapter(DirectionRow)
 _INQUIRY = TypeAdapter(InquiryRow)
@@ -41,14 +42,21 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {
 
 
 def encode_event(event: Event) -> bytes:
-    data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True)
-    return b'["%b",%b]' % (event.kind.encode(), data)
+    kind, adapter = _EVENTS[type(event)]
+    return b'["%b",%b]' % (kind, adapter.serializer.to_json(event, exclude_defaults=True))
 
 
 def decode_event(data: bytes, written_as: int = FORMAT) -> Event:
     """:raises KeyError: for a kind that this build does not know."""
     kind, fields = json.loads(data)
-    return EVENTS[kind].model_validate(upcast(kind, fields, written_as))
+    _, adapter = _EVENTS[EVENTS[kind]]
+    return adapter.validate_python(upcast(kind, fields, written_as))
+
+
+def fields_of(event: Event, *, defaults: bool = True) -> dict[str, Any]:
+    """An event as JSON values; `defaults` says whether fields at their defaults are among them."""
+    _, adapter = _EVENTS[type(event)]
+    return adapter.dump_python(event, mode="json", exclude_defaults=not defaults)
 
 
 def upcast(kind: str, fields: dict[str, Any], written_as: int) -> dict[str, Any]:

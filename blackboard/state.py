@@ -13,9 +13,8 @@ from blackboard.events import Choice
 from blackboard.spec import AgentSpec, RunSpec
 from blackboard.store import RowKind
 from protocol.artifacts import Artifact
-from protocol.messages import Answer, Failure, Step, Usage, Wait
+from protocol.messages import NO_USAGE, Answer, Failure, Step, Usage, Wait
 
-NOTHING = Usage()
 TaskStatus = Literal["queued", "dispatched", "running", "waiting", "done", "failed", "cancelled", "dead"]
 OPEN: frozenset[TaskStatus] = frozenset(("queued", "dispatched", "running", "waiting"))
 
@@ -44,7 +43,7 @@ class TaskRow:
     not_before_ms: int = 0
     reason: str = ""
     reward_micro: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     failure: Failure | None = None
     artifacts: int = 0
     steps: int = 0
@@ -147,7 +146,7 @@ class Totals:
     refused: int = 0
     tasks: dict[str, int] = field(default_factory=dict[str, int])
     """Settled tasks by status."""
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
 
     @property
     def ended(self) -> bool:

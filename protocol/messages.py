@@ -72,6 +72,10 @@ class Usage(Record):  # noqa: PLW1641 - pydantic makes the hash
         )
 
 
+NO_USAGE = Usage()
+"""The default wherever usage is told, one object: so it is recognised at the least cost."""
+
+
 class Lease(Record):
     """A reference to one dispatch: the task and its fencing token (epoch)."""
 
@@ -192,7 +196,7 @@ class SwarmDiscovery(Record):
     follow_ups: Annotated[tuple[FollowUp, ...], FailFast(), Field(max_length=10_000)] = ()
     exhausted: bool = False
     """Nothing more is to be found in this direction: it retires."""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     failure: Failure | None = None
     waits: Annotated[tuple[Wait, ...], FailFast(), Field(max_length=WAITS_LIMIT)] = ()
     free_slots: Count = 0
@@ -283,7 +287,7 @@ class Step(Record):
     occurrence: Count = 0
     value: JsonValue = None
     body: BodyRef | None = None
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 class Grant(Lease):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import click
 
+from blackboard.encoding import fields_of
 from coordinator.commands.shared import stored
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import message
@@ -53,13 +54,14 @@ def _say_away(error: StoreUnavailable) -> None:
 
 def _as_json(logged: Logged) -> dict[str, Any]:
     event = logged.event
-    return {"position": logged.position, "kind": event.kind, **event.model_dump(mode="json")}
+    return {"position": logged.position, "kind": event.kind, **fields_of(event)}
 
 
 def _line(logged: Logged) -> str:
     event = logged.event
     time = datetime.fromtimestamp(event.at_ms / 1000).astimezone().strftime("%H:%M:%S")
-    fields = event.model_dump(mode="json", exclude_defaults=True, exclude={"at_ms"})
+    fields = fields_of(event, defaults=False)
+    del fields["at_ms"]
     return f"{logged.position:>6} {time} {event.kind:<18} {'  '.join(_told(fields))}"
 
 

@@ -17,6 +17,7 @@ from protocol.errors import ArtifactConflict, MessageTooLarge
 from protocol.ids import artifact_id
 from protocol.messages import (
     INLINE_BODY_BYTES,
+    NO_USAGE,
     ArtifactDraft,
     DeadLetter,
     Failure,
@@ -200,7 +201,7 @@ def end(
     state: RunState,
     task: TaskRow,
     env: Env,
-    status: str,
+    status: Literal["failed", "dead", "cancelled"],
     reason: str,
     failure: Failure | None,
     decision: Decision,
@@ -211,17 +212,15 @@ def end(
     A direction whose task cannot end well retires, so that it is not tried again and again.
     """
     events: list[Event] = [
-        ev.TaskSettled.model_validate(
-            {
-                "at_ms": env.now_ms,
-                "task": task.id,
-                "token": task.token,
-                "status": status,
-                "reason": reason[:4000],
-                "worker": discovery.worker if discovery else None,
-                "usage": discovery.usage if discovery else {},
-                "failure": failure,
-            }
+        ev.TaskSettled(
+            at_ms=env.now_ms,
+            task=task.id,
+            token=task.token,
+            status=status,
+            reason=reason[:4000],
+            worker=discovery.worker if discovery else None,
+            usage=discovery.usage if discovery else NO_USAGE,
+            failure=failure,
         )
     ]
     told = failure or Failure(kind="user" if status == "cancelled" else "bug", message=reason[:4000])
