@@ -4,6 +4,9 @@ The leader applies the events to its tentative state, appends them, and lets the
 append is committed. Nothing here knows Redis, NATS, a clock or a source of randomness.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from blackboard import events as ev
 from coordinator.decision import (
     AnswerInquiry,
@@ -30,32 +33,9 @@ from coordinator.decisions.waiting import answer
 from coordinator.run import Run
 
 
-def decide(run: Run, command: Command, env: Env) -> Decision:  # noqa: C901, PLR0911 - one per command
+def decide(run: Run, command: Command, env: Env) -> Decision:
     """Events and effects of one command. Changes nothing."""
-    state = run.state
-    match command:
-        case Claim():
-            return claim(state, command, env)
-        case Commit():
-            return commit(run, command, env)
-        case RecordSteps():
-            return record(state, command, env)
-        case Visit():
-            return visit(run, command, env)
-        case Redispatch():
-            return redispatch(state, command, env)
-        case Sweep():
-            return sweep(state, command, env)
-        case Judge():
-            return judge(run, command, env)
-        case Conclude():
-            return conclude(state, env)
-        case Cancel():
-            return cancel(state, command, env)
-        case AnswerInquiry():
-            return answer(state, command, env)
-        case Lead():
-            return _lead(run, command, env)
+    return _DECIDE[type(command)](run, command, env)
 
 
 def _lead(run: Run, command: Lead, env: Env) -> Decision:
@@ -70,3 +50,18 @@ def _lead(run: Run, command: Lead, env: Env) -> Decision:
     if not run.state.directions:
         decision.events += follow_ups(run, None, run.state.spec.roots, env)
     return decision
+
+
+_DECIDE: Mapping[type[Command], Callable[[Run, Any, Env], Decision]] = {
+    Claim: lambda run, command, env: claim(run.state, command, env),
+    Commit: commit,
+    RecordSteps: lambda run, command, env: record(run.state, command, env),
+    Visit: visit,
+    Redispatch: lambda run, command, env: redispatch(run.state, command, env),
+    Sweep: lambda run, command, env: sweep(run.state, command, env),
+    Judge: judge,
+    Conclude: lambda run, _, env: conclude(run.state, env),
+    Cancel: lambda run, command, env: cancel(run.state, command, env),
+    AnswerInquiry: lambda run, command, env: answer(run.state, command, env),
+    Lead: _lead,
+}

@@ -64,13 +64,12 @@ class Dispatcher:
         empty = await self._outbox.empty_queues(state)
         undecided = {event.token for event in self._group.uncommitted if isinstance(event, ev.TaskDispatched)}
         overdue = [
-            (task, token)
-            for task, token in self._outbox.overdue(state, empty_queues=empty)
-            if token not in undecided
+            dispatch
+            for dispatch in self._outbox.overdue(state, empty_queues=empty)
+            if dispatch.token not in undecided
         ]
-        for task, token in overdue:
-            self._outbox.publish(state, task, token)
         if overdue:
+            self._outbox.publish(state, overdue)
             self._office.observers.notify(Republished(self._run, len(overdue)))
 
     def _report(self) -> None:

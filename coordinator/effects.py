@@ -59,12 +59,13 @@ class Release:
         self._tasks = tasks
 
     def all(self, effects: Sequence[Effect]) -> None:  # noqa: C901 - one per effect
+        dispatches: list[Publish] = []
         receipts: dict[str, list[Receipt]] = defaultdict(list)
         drops: dict[str, list[Lease]] = defaultdict(list)
         for effect in effects:
             match effect:
                 case Publish():
-                    self._outbox.publish(self._run.state, effect.task, effect.token)
+                    dispatches.append(effect)
                 case AnswerClaim():
                     self._answer_claim(effect)
                 case Acknowledge():
@@ -79,6 +80,7 @@ class Release:
                     self._tasks.start_soon(self._bury, effect.letter)
                 case Ring():
                     self._ring(effect.inquiry)
+        self._outbox.publish(self._run.state, dispatches)
         for worker in sorted({*receipts, *drops}):
             control = Control(receipts=tuple(receipts[worker]), drop=tuple(drops[worker]))
             self._office.post.control(worker, control)

@@ -132,7 +132,15 @@ class Inbox:
             if isinstance(event, ev.TaskSettled):
                 self._outbox.drop(event.task)
                 self._pace.completed()
-                self._group.do(Judge(self._group.run.state.tasks[event.task].direction))
+                self._judge(event.task)
+
+    def _judge(self, task: str) -> None:
+        """Where directions may retire by what they earn: whether this one should."""
+        state = self._group.run.state
+        row = state.tasks[task]
+        agent = state.agents.get(row.agent)
+        if agent is not None and agent.least_reward is not None:
+            self._group.do(Judge(row.direction))
 
     def _admitted(
         self,

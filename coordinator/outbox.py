@@ -9,7 +9,8 @@ from functools import partial
 
 import anyio
 
-from blackboard.state import RunState
+from blackboard.state import RunState, TaskRow
+from coordinator.decision import Publish
 from coordinator.decisions.dispatch import deadline_ms
 from coordinator.office import Office
 from coordinator.pace import Pace
@@ -17,6 +18,7 @@ from coordinator.topology import task_consumer
 from protocol import subjects
 from protocol.errors import TransportUnavailable
 from protocol.messages import SwarmTask
+from protocol.transport.contract import Publication
 
 OVERDUE_SECONDS = 35.0
 """A dispatch that nobody claimed for so long is published again: longer than the bus's own AckWait."""
@@ -29,7 +31,7 @@ EMPTY_QUEUE_SECONDS = 3.0
 @dataclass(slots=True)
 class _Entry:
     token: str
-    sent: float
+    sent: float = 0.0
     confirmed: bool = False
     publications: int = 0
 
@@ -48,18 +50,27 @@ class Outbox:
         self._prefix = leader_token[:8]
         self._entries: dict[str, _Entry] = {}
 
-    def publish(self, state: RunState, identity: str, token: str) -> None:
-        """Sends one dispatch, if it is still the newest of its task; confirmation comes later."""
-        task = state.tasks[identity]
-        if task.status != "dispatched" or task.token != token:
-            return
-        entry = self._entries.get(task.id)
-        if entry is None or entry.token != token:
-            entry = self._entries[task.id] = _Entry(token, 0.0)
-            self._pace.left((self._office.clock.now_ms() - task.dispatched_ms) / 1000)
-        entry.sent = anyio.current_time()
-        entry.confirmed = False
-        entry.publications += 1
+    def publish(self, state: RunState, dispatches: Iterable[Publish]) -> None:
+        """Sends those dispatches that are still the newest of their tasks; confirmation comes later."""
+        now, now_ms = anyio.current_time(), self._office.clock.now_ms()
+        entries: list[_Entry] = []
+        publications: list[Publication] = []
+        for dispatch in dispatches:
+            task = state.tasks[dispatch.task]
+            if task.status != "dispatched" or task.token != dispatch.token:
+                continue
+            entry = self._entries.get(task.id)
+            if entry is None or entry.token != task.token:
+                entry = self._entries[task.id] = _Entry(task.token)
+                self._pace.left((now_ms - task.dispatched_ms) / 1000)
+            entry.sent, entry.confirmed = now, False
+            entry.publications += 1
+            entries.append(entry)
+            publications.append(self._publication(state, task, entry))
+        if publications:
+            self._office.transport.publish_all(publications, done=partial(_confirm, entries))
+
+    def _publication(self, state: RunState, task: TaskRow, entry: _Entry) -> Publication:
         direction = state.directions[task.direction]
         message = SwarmTask(
             run=state.spec.run,
@@ -73,33 +84,29 @@ class Outbox:
             inputs=direction.inputs[:100],
         )
         _, data = self._office.post.sealed(message)
-        self._office.transport.publish_soon(
-            subjects.tasks(task.agent),
-            data,
-            message_id=f"{message.token}.{self._prefix}.{entry.publications}",
-            done=partial(_confirm, entry),
-        )
+        message_id = f"{task.token}.{self._prefix}.{entry.publications}"
+        return Publication(subjects.tasks(task.agent), data, message_id)
 
     def drop(self, task: str) -> None:
         """The task was claimed or has ended: it is no longer ours to publish."""
         self._entries.pop(task, None)
 
-    def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[tuple[str, str]]:
-        """Tasks and tokens to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""
+    def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[Publish]:
+        """What to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""
         now = anyio.current_time()
         empty = frozenset(empty_queues)
         for identity in self._entries.keys() - state.dispatched:
             del self._entries[identity]  # cancelled, or taken back before anyone claimed it
-        overdue: list[tuple[str, str]] = []
+        overdue: list[Publish] = []
         for identity in state.dispatched:
             task = state.tasks[identity]
             entry = self._entries.get(identity)
             if entry is None or entry.token != task.token:
-                overdue.append((identity, task.token))
+                overdue.append(Publish(identity, task.token))
                 continue
             lost = not entry.confirmed or task.agent in empty
             if now - entry.sent >= (EMPTY_QUEUE_SECONDS if lost else entry.patience):
-                overdue.append((identity, task.token))
+                overdue.append(Publish(identity, task.token))
         return overdue
 
     async def empty_queues(self, state: RunState) -> list[str]:
@@ -124,5 +131,6 @@ class Outbox:
         return empty
 
 
-def _confirm(entry: _Entry, error: TransportUnavailable | None) -> None:
-    entry.confirmed = error is None
+def _confirm(entries: Iterable[_Entry], error: TransportUnavailable | None) -> None:
+    for entry in entries:
+        entry.confirmed = error is None

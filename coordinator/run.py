@@ -44,19 +44,19 @@ class Run:
     def apply(self, event: Event) -> None:
         """Evolves the state and tells the frontier concerned."""
         evolve(self.state, event)
-        match event:
-            case ev.DirectionOpened():
-                row = self.state.directions[event.direction]
-                if row.inquiry is None:
-                    self.frontiers[row.agent].opened(row)
-                    if row.agent in self.similar:
-                        self.similar[row.agent].add(row.id, row.topic)
-            case ev.TaskDispatched() | ev.DirectionRetired():
-                self._changed(event.direction)
-            case ev.TaskSettled():
-                self._changed(self.state.tasks[event.task].direction)
-            case _:
-                pass
+        if isinstance(event, ev.TaskSettled):
+            self._changed(self.state.tasks[event.task].direction)
+        elif isinstance(event, ev.TaskDispatched | ev.DirectionRetired):
+            self._changed(event.direction)
+        elif isinstance(event, ev.DirectionOpened):
+            self._opened(event.direction)
+
+    def _opened(self, direction: str) -> None:
+        row = self.state.directions[direction]
+        if row.inquiry is None:
+            self.frontiers[row.agent].opened(row)
+            if row.agent in self.similar:
+                self.similar[row.agent].add(row.id, row.topic)
 
     def _changed(self, direction: str) -> None:
         row = self.state.directions[direction]

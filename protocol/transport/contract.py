@@ -6,7 +6,7 @@ Handlers are plain functions that must return at once: they hand the message to 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from protocol.errors import TransportUnavailable
 
@@ -42,6 +42,14 @@ class Drift:
     name: str
     found: str
     remedy: Literal["created", "updated", "recreated"]
+
+
+class Publication(NamedTuple):
+    """A message for a stream; its id tells a repetition from another message."""
+
+    subject: str
+    data: bytes
+    message_id: str
 
 
 class Delivery(Protocol):
@@ -115,16 +123,12 @@ class Transport(Protocol):
         """Publishes into a stream and returns when the bus confirmed it. Many may be under way at once."""
         ...
 
-    def publish_soon(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        message_id: str,
-        headers: Mapping[str, str] | None = None,
-        done: Callable[[TransportUnavailable | None], None],
+    def publish_all(
+        self, publications: Sequence[Publication], *, done: Callable[[TransportUnavailable | None], None]
     ) -> None:
-        """As `publish`, without a task: `done` is called once, with None when the bus has confirmed it.
+        """As `publish`, for many and without a task: `done` is called once, with None when the bus has
+        confirmed the last. It stores what one connection sends in order, so that stands for all, unless
+        the connection broke in between.
 
         Whoever calls bounds how many are under way. `done` may be called before this returns.
         """

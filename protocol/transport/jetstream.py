@@ -14,7 +14,15 @@ import nats.errors
 from anyio import AsyncContextManagerMixin
 
 from protocol.errors import MessageTooLarge, NoResponder, ReplyTimeout, TransportUnavailable
-from protocol.transport.contract import ConsumerSpec, Delivery, Drift, Message, Puller, StreamSpec
+from protocol.transport.contract import (
+    ConsumerSpec,
+    Delivery,
+    Drift,
+    Message,
+    Publication,
+    Puller,
+    StreamSpec,
+)
 from protocol.transport.jetstream_client import HotClient, header_block
 from protocol.transport.jetstream_messages import CoreMessage
 from protocol.transport.jetstream_pull import JetStreamPuller, PullTiming
@@ -117,21 +125,27 @@ class JetStreamTransport(AsyncContextManagerMixin):
                 confirmed.set_result(error)
 
         async with self._publishing:
-            self.publish_soon(subject, data, message_id=message_id, headers=headers, done=done)
+            block = header_block({**(headers or {}), MESSAGE_ID: message_id})
+            self._publish(subject, data, block, done)
             error = await confirmed
         if error is not None:
             raise error
 
-    def publish_soon(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        message_id: str,
-        headers: Mapping[str, str] | None = None,
-        done: Callable[[TransportUnavailable | None], None],
+    def publish_all(
+        self, publications: Sequence[Publication], *, done: Callable[[TransportUnavailable | None], None]
     ) -> None:
-        block = header_block({**headers, MESSAGE_ID: message_id} if headers else {MESSAGE_ID: message_id})
+        *others, last = publications
+        try:
+            for subject, data, message_id in others:
+                self._client.send(subject, data, headers=header_block({MESSAGE_ID: message_id}))
+        except TransportUnavailable as error:
+            done(error)
+            return
+        self._publish(last.subject, last.data, header_block({MESSAGE_ID: last.message_id}), done)
+
+    def _publish(
+        self, subject: str, data: bytes, block: bytes, done: Callable[[TransportUnavailable | None], None]
+    ) -> None:
         seconds = self._settings.publish_timeout_seconds
 
         def answered(answer: Answer) -> None:

@@ -13,7 +13,15 @@ from typing import Literal
 import anyio
 
 from protocol.errors import NoResponder, ReplyTimeout, TransportUnavailable
-from protocol.transport.contract import ConsumerSpec, Delivery, Drift, Message, Puller, StreamSpec
+from protocol.transport.contract import (
+    ConsumerSpec,
+    Delivery,
+    Drift,
+    Message,
+    Publication,
+    Puller,
+    StreamSpec,
+)
 from protocol.transport.memory_stream import MESSAGE_ID, MemoryStream, Stored, matches
 
 
@@ -228,17 +236,13 @@ class MemoryTransport:
         if not stored:
             raise TransportUnavailable(f"publishing to {subject}", "no stream takes it")
 
-    def publish_soon(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        message_id: str,
-        headers: Mapping[str, str] | None = None,
-        done: Callable[[TransportUnavailable | None], None],
+    def publish_all(
+        self, publications: Sequence[Publication], *, done: Callable[[TransportUnavailable | None], None]
     ) -> None:
-        _, stored = self._bus.send(subject, data, {**(headers or {}), MESSAGE_ID: message_id})
-        error = None if stored else TransportUnavailable(f"publishing to {subject}", "no stream takes it")
+        error: TransportUnavailable | None = None
+        for subject, data, message_id in publications:
+            _, stored = self._bus.send(subject, data, {MESSAGE_ID: message_id})
+            error = None if stored else TransportUnavailable(f"publishing to {subject}", "no stream takes it")
         self._bus.call_soon(lambda: done(error))
 
     def emit(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:

@@ -23,6 +23,7 @@ from protocol.messages import (
     SwarmDiscovery,
     SwarmHeartbeat,
 )
+from protocol.transport.contract import Publication
 from tests.crash.agents_for_attacks import UNICODE
 from tests.crash.hive import FAST, Clients, Hive, check, crash_spec
 from tests.support.servers import NatsServer, RedisServer
@@ -123,7 +124,7 @@ async def _attack(clients: Clients, run: str) -> None:
             (subjects.heartbeat("w9"), b"{"),
         ]
     ):
-        bus.publish_soon(subject, data, message_id=f"attack-{number}", done=lambda _error: None)
+        bus.publish_all([Publication(subject, data, f"attack-{number}")], done=lambda _error: None)
     claim = ClaimRequest(
         worker="w9",
         incarnation="i",

@@ -168,9 +168,9 @@ class MuteTransport:
             await anyio.sleep(1)
         await self._transport.publish(subject, data, message_id=message_id, headers=headers)
 
-    def publish_soon(self, subject: str, data: bytes, *, message_id: str, headers=None, done) -> None:
+    def publish_all(self, publications, *, done) -> None:
         if not self.mute:
-            self._transport.publish_soon(subject, data, message_id=message_id, headers=headers, done=done)
+            self._transport.publish_all(publications, done=done)
 
     async def request(self, subject: str, data: bytes, *, timeout_seconds: float) -> bytes:
         while self.mute:

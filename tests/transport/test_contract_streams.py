@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from protocol.errors import TransportUnavailable
-from protocol.transport.contract import Transport
+from protocol.transport.contract import Publication, Transport
 from tests.support.waiting import wait_for_answer, wait_until
 from tests.transport.conftest import Bus, Received, Workers
 
@@ -38,16 +38,25 @@ async def test_a_puller_gets_no_more_than_its_credits(bus: Bus, transport: Trans
             assert len(received) == total
 
 
-async def test_a_publish_without_a_task_says_once_whether_it_was_confirmed(
-    bus: Bus, transport: Transport
-) -> None:
+async def test_many_publishes_are_stored_in_order_and_confirmed_once(bus: Bus, transport: Transport) -> None:
     await transport.ensure([bus.stream()], [bus.consumer()])
     told: list[TransportUnavailable | None] = []
-    transport.publish_soon(bus.subject, b"one", message_id="one", done=told.append)
+    names = [str(number) for number in range(100)]
+    transport.publish_all([Publication(bus.subject, name.encode(), name) for name in names], done=told.append)
     await wait_until(lambda: told == [None])
-    transport.publish_soon("nobody.takes.this", b"two", message_id="two", done=told.append)
-    await wait_until(lambda: len(told) == 2)
-    assert isinstance(told[1], TransportUnavailable)
+    received = Received()
+    async with transport.pull(bus.name, "durable", received) as puller:
+        puller.add_credits(len(names))
+        await wait_until(lambda: received.data == [name.encode() for name in names])
+
+
+async def test_publishes_whose_last_no_stream_takes_are_not_confirmed(bus: Bus, transport: Transport) -> None:
+    await transport.ensure([bus.stream()], [bus.consumer()])
+    told: list[TransportUnavailable | None] = []
+    lost = Publication("nobody.takes.this", b"two", "two")
+    transport.publish_all([Publication(bus.subject, b"one", "one"), lost], done=told.append)
+    await wait_until(lambda: len(told) == 1)
+    assert isinstance(told[0], TransportUnavailable)
 
 
 async def test_credits_wait_for_messages_that_come_later(bus: Bus, transport: Transport) -> None:
