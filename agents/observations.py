@@ -3,17 +3,17 @@
 The worker notifies, from its loop and from the pulse's thread, and knows no subscriber.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from protocol.messages import Usage
 from protocol.observers import Fanout
+from protocol.plain import plain
 
 Outcome = Literal["done", "user", "capacity", "transient", "bug", "released", "waiting", "dropped"]
 """How an agent's run ended: well, with a `Failure` of that kind, given back, suspended, or lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Offered:
     """The agents of this worker and its slots; sent once, before anything else."""
 
@@ -21,7 +21,7 @@ class Offered:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Claimed:
     """One claim request was answered."""
 
@@ -30,19 +30,19 @@ class Claimed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class ClaimUnanswered:
     """No leader answered a claim: its tasks go back to the bus."""
 
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class TaskStarted:
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class TaskFinished:
     """An agent's run ended; its slot is free."""
 
@@ -52,21 +52,21 @@ class TaskFinished:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class StepReplayed:
     """A step was answered from the journal instead of being made again."""
 
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class DiscoveryPublished:
     """A discovery left; `again` when its receipt was missing and it left once more."""
 
     again: bool
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class ReceiptReceived:
     """The leader's word on a discovery, `seconds` after it first left."""
 
@@ -74,33 +74,33 @@ class ReceiptReceived:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class LeaseLost:
     """A held task moved on: its run was stopped, or its result will be refused."""
 
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class PublishPending:
     """How many discoveries wait for their receipt, whenever that changed."""
 
     discoveries: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class BusError:
     """Trouble of the connection that no caller waited for: it was lost, or something was refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Pulsed:
     """A heartbeat left, at this wall clock."""
 
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class MessageRefused:
     """A message that cannot be accepted was refused: a task for ever, an order until it is sent again."""
 
@@ -108,7 +108,7 @@ class MessageRefused:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Draining:
     """No more claims; what runs is finished or given back."""
 

@@ -19,12 +19,13 @@ from protocol.messages import (
     Refusal,
     SwarmDiscovery,
 )
+from protocol.plain import plain
 
 Source = object
 """What a message is answered or settled by; decisions only pass it on."""
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Env:
     """What a decision may know besides the state: wall clock, fresh tokens, a draw from [0, 1)."""
 
@@ -33,25 +34,25 @@ class Env:
     draw: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Claim:
     request: ClaimRequest
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Commit:
     discovery: SwarmDiscovery
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class RecordSteps:
     request: RecordRequest
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Loss:
     """Why a lease is taken back."""
 
@@ -59,7 +60,7 @@ class Loss:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Lost:
     """Leases of one worker's incarnation that are taken back, by task."""
 
@@ -68,14 +69,14 @@ class Lost:
     tasks: Mapping[str, Loss]
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Sweep:
     """The sweeper's round: what the fleet shows, and the passing of time."""
 
     lost: Sequence[Lost] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Redispatch:
     """Queued tasks that are due again, then questions to agents; ahead of new work, while `room` lasts."""
 
@@ -83,38 +84,38 @@ class Redispatch:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Visit:
     """One new visit of a direction of `agent`."""
 
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Judge:
     """Whether a direction whose visit has just told its reward is worth another."""
 
     direction: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Conclude:
     """Whether exploration, or the run, is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Cancel:
     reason: str
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class AnswerInquiry:
     request: AnswerRequest
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Lead:
     """A coordinator took the lead; `lost_events` as in `LeaderChanged`."""
 
@@ -122,7 +123,7 @@ class Lead:
     lost_events: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Publish:
     """Put the dispatch of a task under this token on the bus."""
 
@@ -130,7 +131,7 @@ class Publish:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class AnswerClaim:
     """Answer a claim; the grants are completed with inputs and journal when they leave."""
 
@@ -140,39 +141,39 @@ class AnswerClaim:
     refused: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Reply:
     source: Source
     message: Record
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Acknowledge:
     """Settle a delivery: its consequences are committed."""
 
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class SendReceipt:
     worker: str
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class SendDrop:
     worker: str
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Bury:
     """Tell the operator of a dead letter."""
 
     letter: DeadLetter
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Ring:
     """Tell the bus of an inquiry that is open, or of its answer."""
 

@@ -4,11 +4,11 @@ The core notifies and knows no subscriber. Observations may carry ids; metrics l
 Durations are seconds.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from protocol.messages import Usage
 from protocol.observers import Fanout
+from protocol.plain import plain
 
 EndState = Literal["done", "failed", "cancelled", "dead"]
 RequeueCause = Literal[
@@ -19,7 +19,7 @@ RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded"]
 LeadEnd = Literal["released", "stale", "rolled_back", "unavailable", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class LeaderGained:
     """A run is led from here on, `seconds` after its lease was taken: the time to load it.
 
@@ -31,7 +31,7 @@ class LeaderGained:
     lost_events: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class LeaderLost:
     """A run is no longer led from here: its gauges go with it."""
 
@@ -39,7 +39,7 @@ class LeaderLost:
     reason: LeadEnd
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Appended:
     """One group commit: events that became true together, and the time from send to confirmation."""
 
@@ -48,7 +48,7 @@ class Appended:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class StoreRetry:
     """An append whose reply was lost, or a store that did not answer: the same call is made again."""
 
@@ -56,7 +56,7 @@ class StoreRetry:
     operation: str
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class BusDrift:
     """A stream or consumer that was not as it must be, and what was done about it."""
 
@@ -64,7 +64,7 @@ class BusDrift:
     remedy: Literal["created", "updated", "recreated"]
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Republished:
     """Open work that was published again because the bus may have lost it."""
 
@@ -72,7 +72,7 @@ class Republished:
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Dispatched:
     """A task went out; `attempt` above 1 is a re-dispatch."""
 
@@ -81,7 +81,7 @@ class Dispatched:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Claimed:
     """A worker holds a task, `wait_seconds` after its dispatch."""
 
@@ -90,7 +90,7 @@ class Claimed:
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Settled:
     """A task ended, `seconds` after its claim (after its dispatch where nobody claimed it)."""
 
@@ -102,7 +102,7 @@ class Settled:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Requeued:
     """A dispatch came to nothing; the task waits for the next."""
 
@@ -111,7 +111,7 @@ class Requeued:
     cause: RequeueCause
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Refused:
     """Something that was asked for or sent was turned away, with an answer that says why."""
 
@@ -119,7 +119,7 @@ class Refused:
     reason: RefusalReason
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class WorkerSilent:
     """A run gave a worker up: it was silent past the limit, restarted, or no longer lists what it held."""
 
@@ -128,7 +128,7 @@ class WorkerSilent:
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Backlog:
     """How many tasks of an agent in a run stand where, whenever that changed (at most once a sweep)."""
 
@@ -141,7 +141,7 @@ class Backlog:
     """For answers, held by nobody."""
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class Directions:
     """How many directions of a run are open and retired (at most once a sweep)."""
 
@@ -150,7 +150,7 @@ class Directions:
     retired: int
 
 
-@dataclass(frozen=True, slots=True)
+@plain
 class WorkersSeen:
     """The fleet as this coordinator sees it (at most once a sweep). `slots`: all, and those free."""
 
