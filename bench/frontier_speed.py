@@ -10,6 +10,7 @@ Seconds are of processor time, so that neighbours on the machine disturb less.
 import argparse
 import gc
 import json
+import math
 import resource
 import sys
 import time
@@ -109,14 +110,14 @@ def measured(count: int) -> Speed:
             frontier.changed(row)
 
     def index() -> None:
-        row = frontier.best(1)[0].arm.row
+        row = frontier.best(1)[0][1].row
         tell(row, start(row), rng.randrange(MICRO))
         frontier.changed(row)
 
     def scan() -> None:
-        moment = frontier.policy.at(frontier.pooled)
+        index = frontier.policy.at(frontier.pooled)
         arms = frontier.arms()
-        max(arms, key=lambda arm: moment.index(arm.count, arm.mean, arm.row.in_flight))
+        max(arms, key=lambda arm: index(arm.count, arm.mean, arm.in_flight, -math.inf))
 
     cycle()
     speeds = rate(lambda: frontier.choose(0, 0)), rate(index), rate(cycle), rate(scan, 1.0)

@@ -61,14 +61,26 @@ def block_starts(last_visit: int) -> tuple[int, ...]:
 
 
 def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size."""
+    """The same yields in the blocks of the next visit."""
+    merges = _merges(last)
+    if not merges:
+        return (*yields, 0, 0)
     blocks = [*yields, 0, 0]
-    end, high, before, size = len(blocks) // 2, last + 1, last, 1
+    for at in merges:
+        blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
+    return tuple(blocks)
+
+
+@lru_cache(maxsize=4096)
+def _merges(last: int) -> tuple[int, ...]:
+    """Where blocks merge with their right neighbours as a visit follows the last: at most once per size."""
+    merges: list[int] = []
+    end, high, before, size = len(block_starts(last)) + 1, last + 1, last, 1
     while (low := _low(high, size)) != (low_before := _low(before, size)):
         at = 2 * (end - (high - low) // size - 2)
-        blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
+        merges.append(at)
         end, high, before, size = at // 2 + 1, low, low_before, 2 * size
-    return tuple(blocks)
+    return tuple(merges)
 
 
 def _low(high: int, size: int) -> int:

@@ -1,6 +1,7 @@
 """Bernoulli Kullback-Leibler divergence, and confidence bounds by inverting it (Garivier and Cappé, 2011)."""
 
 import math
+from math import log, log1p
 
 GRID = 1 << 30
 """Bounds are multiples of 1/GRID: ties are then true ties, and a bound is monotone in its arguments
@@ -16,11 +17,11 @@ def kl(p: float, q: float) -> float:
     if p > 0.0:
         if q <= 0.0:
             return math.inf
-        divergence += p * math.log(p / q)
+        divergence += p * log(p / q)
     if p < 1.0:
         if q >= 1.0:
             return math.inf
-        divergence += (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
+        divergence += (1.0 - p) * log((1.0 - p) / (1.0 - q))
     return max(divergence, 0.0)
 
 
@@ -39,27 +40,39 @@ def upper_bound(mean: float, level: float, least: float = 0.0) -> float:
         if gap * gap > 2.0 * nearest * (1.0 - nearest) * (level + _CLOSE):
             return mean
     rest = 1.0 - mean
-    reach = level - rest * math.log(rest) - (mean * math.log(mean) if mean > 0.0 else 0.0)
+    reach = level - rest * log(rest) - (mean * log(mean) if mean > 0.0 else 0.0)
     if gap > 0.0 and not _within(mean, rest, math.ceil(least * GRID), reach):
         return mean
-    q = min(mean + math.sqrt(level / 2.0), -math.expm1(-reach / rest), _LAST / GRID)
-    # kl is convex in q and q is no smaller than the root, so Newton's steps come down to it.
-    while q > mean:
-        step = -mean * math.log(q) - rest * math.log1p(-q) - reach
-        step *= q * (1.0 - q) / (q - mean)
-        q -= step
-        if step < _CLOSE:
-            break
+    q = _root(mean, rest, level, reach)
     point = min(max(int(q * GRID), 1), _LAST)
-    while point < _LAST and _within(mean, rest, point + 1, reach):
-        point += 1
-    while point > mean * GRID and not _within(mean, rest, point, reach):
-        point -= 1
+    if _within(mean, rest, point, reach):
+        while point < _LAST and _within(mean, rest, point + 1, reach):
+            point += 1
+    else:
+        while point > mean * GRID and not _within(mean, rest, point, reach):
+            point -= 1
     return max(mean, point / GRID)
+
+
+def _root(mean: float, rest: float, level: float, reach: float) -> float:
+    """Where kl(mean, q) reaches the level, within a quarter of the grid.
+
+    It is convex in q and the start is no smaller than the root, so Newton's steps come down to it; what is
+    left after a step is at most its square over (q - mean) (1 - q).
+    """
+    q = min(mean + math.sqrt(level / 2.0), -math.expm1(-reach / rest), _LAST / GRID)
+    while (room := q - mean) > 0.0:
+        step = (-mean * log(q) - rest * log1p(-q) - reach) * q * (1.0 - q) / room
+        if step <= 0.0:
+            break
+        q -= step
+        if step * step < _CLOSE * room * (1.0 - q):
+            break
+    return q
 
 
 def _within(mean: float, rest: float, point: int, reach: float) -> bool:
     if point >= GRID:
         return False
     q = point / GRID
-    return -mean * math.log(q) - rest * math.log1p(-q) <= reach
+    return -mean * log(q) - rest * log1p(-q) <= reach

@@ -3,16 +3,15 @@
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
 from coordinator.frontier.pooled import Pooled, contribution
 from coordinator.frontier.restarts import Restarts
-from coordinator.frontier.staircase import Arm, Restart, Staircase
+from coordinator.frontier.staircase import KEPT, Arm, Restart, Staircase
 
-RUNNERS_UP = 3
+RUNNERS_UP = KEPT - 1
 _BELOW_ALL = -1.0
 
 
@@ -24,14 +23,11 @@ class Estimate(NamedTuple):
     restart: Restart | None = None
 
 
-class Moment(Protocol):
-    """An index at one moment. With nothing in flight it must never fall as the mean rises, nor rise with
-    the count among the counts of one group.
-    """
-
-    def index(self, count: int, mean: float, in_flight: int, least: float = -math.inf) -> float:
-        """Where the index is below `least`, any number below `least` will do."""
-        ...
+Index = Callable[[int, float, int, float], float]
+"""The index at one moment, of count, mean and visits in flight. Where it is below the fourth argument, any
+number below that will do. With nothing in flight it must never fall as the mean rises, nor rise with the
+count among the counts of one group.
+"""
 
 
 class IndexPolicy(Protocol):
@@ -47,21 +43,11 @@ class IndexPolicy(Protocol):
     def estimate(self) -> Callable[[DirectionRow], Estimate]: ...
 
     @property
-    def at(self) -> Callable[[Pooled], Moment]: ...
+    def at(self) -> Callable[[Pooled], Index]: ...
 
     def group(self, count: int) -> int:
         """Which group a count belongs to, from 0 to groups - 1."""
         ...
-
-
-class Ranked(NamedTuple):
-    """An arm evaluated: by index, then mean, then fewer visits, then age; the greatest is chosen."""
-
-    score: float
-    mean: float
-    fewer: int
-    older: int
-    arm: Arm
 
 
 class IndexFrontier:
@@ -90,12 +76,16 @@ class IndexFrontier:
         arm = self._arms.get(row.id)
         if arm is None:
             return
+        self.pooled.in_flight += row.in_flight - arm.in_flight
         settled = row.visits + row.expired
         learned = settled != arm.settled
-        counted = contribution(row) if learned else arm.pooled._replace(in_flight=row.in_flight)
-        self.pooled.replace(arm.pooled, counted)
-        arm.pooled, arm.settled = counted, settled
-        self._leave(arm)
+        if arm.stairs is not None:
+            arm.stairs.remove(arm)
+        arm.in_flight = row.in_flight
+        if learned:
+            counted = contribution(row)
+            self.pooled.replace(arm.pooled, counted)
+            arm.pooled, arm.settled = counted, settled
         if not row.open:
             self._close(arm)
             return
@@ -105,90 +95,78 @@ class IndexFrontier:
         self._place(arm)
 
     def choose(self, decision: int, seed: int) -> Choice | None:
-        terms = self.ranking(RUNNERS_UP + 1, decision, seed)
+        terms = self.ranking(KEPT, decision, seed)
         if not terms:
             return None
-        pooled = self.pooled
+        pooled, (dispersion, decay, surprise) = self.pooled, self.pooled.learned
         return Choice(
-            policy=self.policy.name,
-            chosen=terms[0],
-            runners_up=terms[1:],
-            open_directions=self._open,
-            started=pooled.started,
-            dispersion=pooled.dispersion,
-            decay=pooled.decay,
-            surprise=pooled.surprise,
+            self.policy.name, terms[0], terms[1:], self._open, pooled.started, dispersion, decay, surprise
         )
 
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
         del decision, seed
-        return tuple(map(_term, self.best(places)))
+        return tuple([_term(score, arm) for score, arm in self.best(places)])
 
     def arms(self) -> Iterable[Arm]:
         """The open directions, and those that closed with visits in flight."""
         return self._arms.values()
 
-    def best(self, places: int) -> list[Ranked]:
-        """The best open directions, best first: exactly those that a full scan would rank first."""
+    def best(self, places: int) -> list[tuple[float, Arm]]:
+        """The best open directions, best first, with their indexes: those that a full scan would rank first.
+
+        More than `KEPT` places cost a full scan.
+        """
         for arm in self._restarts.move(self.pooled.dispersion):
-            self._leave(arm)
+            if arm.stairs is not None:
+                arm.stairs.remove(arm)
             self._estimate(arm)
             self._place(arm)
         self._turn += 1
         contest = _Contest(self.policy.at(self.pooled), places, self._turn)
-        steps = [list(stairs.steps()) for stairs in self._idle]
+        if places > KEPT:
+            contest.enter(arm for arm in self._arms.values() if arm.open)
+            return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.
-        recent = [arm for arm in self._recent if arm.entry or arm.row.id in self._busy]
-        contest.enter(chain(recent, *steps, self._busy.values()))
-        hidden: list[Arm] = []
-        while (arm := contest.next_to_hide()) is not None:
-            hidden.append(arm)
-            group = self.policy.group(arm.count)
-            self._look_behind(arm, self._idle[group], steps[group], contest)
-        for arm in hidden:
-            self._idle[self.policy.group(arm.count)].add(arm)
+        contest.enter([arm for arm in self._recent if arm.open])
+        for stairs in self._idle:
+            contest.enter(stairs.steps)
+        contest.enter(self._busy.values())
+        steps: dict[Staircase, list[Arm]] = {}
+        while (arm := contest.next_to_hide()) is not None and arm.stairs is not None:
+            arm.hidden = self._turn
+            self._look_behind(arm, arm.stairs, steps.setdefault(arm.stairs, arm.stairs.steps[:]), contest)
         ranking = contest.ranking()
-        self._recent = [ranked.arm for ranked in ranking[: RUNNERS_UP + 1]]
+        self._recent = [arm for _, arm in ranking]
         return ranking
 
-    @staticmethod
-    def _look_behind(arm: Arm, idle: Staircase, stairs: list[Arm], contest: "_Contest") -> None:
-        """Takes an arm from its staircase, and enters those that it alone hid.
+    def _look_behind(self, arm: Arm, stairs: Staircase, steps: list[Arm], contest: "_Contest") -> None:
+        """Enters those that the arm alone hid.
 
         An arm of the last time's best that is on no step hides none: what hides it ranks higher, unless
         rounding has it that the two are equal.
         """
-        idle.remove(arm)
-        if arm not in stairs:
+        if arm not in steps:
             return
-        at = stairs.index(arm)
-        behind: list[Arm] = []
-        stop = stairs[at + 1] if at + 1 < len(stairs) else None
-        found = idle.following(arm.count, stairs[at - 1].mean if at else _BELOW_ALL)
-        while found is not stop and found is not None:
-            behind.append(found)
-            found = idle.following(found.count + 1, found.mean)
+        at = steps.index(arm)
+        stop = steps[at + 1] if at + 1 < len(steps) else None
+        behind = stairs.behind(arm, steps[at - 1].mean if at else _BELOW_ALL, stop, self._turn)
         contest.enter(behind)
-        stairs[at : at + 1] = behind
-
-    def _leave(self, arm: Arm) -> None:
-        if arm.entry is not None:
-            self._idle[self.policy.group(arm.count)].remove(arm)
-        self._busy.pop(arm.row.id, None)
+        steps[at : at + 1] = behind
 
     def _estimate(self, arm: Arm) -> None:
-        estimate = self.policy.estimate(arm.row)
-        arm.stand(estimate.weight, estimate.sum_micro)
-        if estimate.restart is not None:
-            arm.restart = estimate.restart
+        weight, sum_micro, restart = self.policy.estimate(arm.row)
+        arm.stand(weight, sum_micro)
+        if restart is not None:
+            arm.restart = restart
             self._restarts.add(arm)
             if arm.restarted:
-                arm.stand(estimate.restart.weight, estimate.restart.sum_micro)
+                arm.stand(restart.weight, restart.sum_micro)
 
     def _place(self, arm: Arm) -> None:
-        if arm.row.in_flight:
+        if arm.in_flight:
             self._busy[arm.row.id] = arm
         else:
+            self._busy.pop(arm.row.id, None)
             self._idle[self.policy.group(arm.count)].add(arm)
 
     def _close(self, arm: Arm) -> None:
@@ -197,61 +175,70 @@ class IndexFrontier:
             arm.open = False
             self._open -= 1
             self._restarts.remove(arm)
-        if not arm.row.in_flight:
+            self._busy.pop(arm.row.id, None)
+        if not arm.in_flight:
             del self._arms[arm.row.id]
+
+
+_Ranked = tuple[float, float, int, int, Arm]
+"""By index, then mean, then fewer visits, then age; the greatest is chosen."""
 
 
 class _Contest:
     """Keeps the best arms of those that enter."""
 
-    def __init__(self, moment: Moment, places: int, turn: int) -> None:
+    __slots__ = ("_best", "_index", "_places", "_turn")
+
+    def __init__(self, index: Index, places: int, turn: int) -> None:
         self._turn = turn
-        self._index = moment.index
+        self._index = index
         self._places = places
-        self._best: list[Ranked] = []
+        self._best: list[_Ranked] = []
 
     def enter(self, arms: Iterable[Arm]) -> None:
         """Once per contest: arms that entered before are passed over."""
         best, places, turn, index = self._best, self._places, self._turn, self._index
-        least = best[0].score if len(best) == places else -math.inf
+        least = best[0][0] if len(best) == places else -math.inf
         for arm in arms:
             if arm.turn == turn:
                 continue
             arm.turn = turn
-            in_flight = arm.row.in_flight
-            score = index(arm.count, arm.mean, in_flight, least)
+            count, mean, in_flight = arm.count, arm.mean, arm.in_flight
+            score = index(count, mean, in_flight, least)
             if score < least:
                 continue
-            insort(best, Ranked(score, arm.mean, -arm.count - in_flight, -arm.row.opened, arm))
+            insort(best, (score, mean, -count - in_flight, -arm.opened, arm))
             if len(best) > places:
                 del best[0]
             if len(best) == places:
-                least = best[0].score
+                least = best[0][0]
 
     def next_to_hide(self) -> Arm | None:
         """The best arm still in a bucket, which may hide others of the best; the last place hides none."""
-        for place, ranked in enumerate(reversed(self._best), start=1):
-            if place == self._places:
-                return None
-            if ranked.arm.entry is not None:
-                return ranked.arm
+        best = self._best
+        last = len(best) - self._places
+        for place in range(len(best) - 1, max(last, -1), -1):
+            arm = best[place][4]
+            if arm.stairs is not None and arm.hidden != self._turn:
+                return arm
         return None
 
-    def ranking(self) -> list[Ranked]:
-        return self._best[::-1]
+    def ranking(self) -> list[tuple[float, Arm]]:
+        return [(ranked[0], ranked[4]) for ranked in reversed(self._best)]
 
 
-def _term(ranked: Ranked) -> Term:
-    arm, row = ranked.arm, ranked.arm.row
-    index = min(ranked.score, 1e9)
+def _term(score: float, arm: Arm) -> Term:
+    row, mean = arm.row, arm.mean
+    index = min(score, 1e9)
+    prior = row.prior_micro
     return Term(
-        direction=row.id,
-        index=index,
-        mean=arm.mean,
-        visits=row.visits,
-        in_flight=row.in_flight,
-        bonus=index - arm.mean,
-        prior=None if row.prior_micro is None else row.prior_micro / MICRO,
-        restarts=int(arm.restarted),
-        counted=arm.count,
+        row.id,
+        index,
+        mean,
+        row.visits,
+        arm.in_flight,
+        index - mean,
+        None if prior is None else prior / MICRO,
+        int(arm.restarted),
+        arm.count,
     )

@@ -10,32 +10,30 @@ from dataclasses import dataclass
 
 from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import upper_bound
-from coordinator.frontier.indexed import Estimate, Moment
+from coordinator.frontier.indexed import Estimate, Index
 from coordinator.frontier.pooled import Pooled
 from coordinator.frontier.priors import with_prior, without_prior
 
 
-@dataclass(frozen=True, slots=True)
-class KlMoment:
-    """sup{q : N kl(mean, q) <= level(N)}."""
+def kl_index(level: Callable[[int], float]) -> Index:
+    """sup{q : N kl(mean, q) <= level(N)}, infinite for N = 0."""
 
-    level: Callable[[int], float]
-
-    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         total = count + in_flight
-        return upper_bound(mean, self.level(total) / total, least) if total else math.inf
+        return upper_bound(mean, level(total) / total, least) if total else math.inf
+
+    return index
 
 
-@dataclass(frozen=True, slots=True)
-class BonusMoment:
-    """mean + bonus(N), infinite for N = 0."""
+def bonus_index(bonus: Callable[[int], float]) -> Index:
+    """Mean + bonus(N), infinite for N = 0."""
 
-    bonus: Callable[[int], float]
-
-    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         del least
         total = count + in_flight
-        return mean + self.bonus(total) if total else math.inf
+        return mean + bonus(total) if total else math.inf
+
+    return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class IndexRule:
 
     name: str
     estimate: Callable[[DirectionRow], Estimate]
-    at: Callable[[Pooled], Moment]
+    at: Callable[[Pooled], Index]
     groups: int = 1
 
     def group(self, count: int) -> int:
@@ -52,37 +50,37 @@ class IndexRule:
         return 0
 
 
-def _ucb1(pooled: Pooled) -> Moment:
+def _ucb1(pooled: Pooled) -> Index:
     """Mean + sqrt(2 ln t / N) (Auer, Cesa-Bianchi and Fischer, 2002)."""
     twice_log = 2.0 * math.log(max(pooled.started, 1))
-    return BonusMoment(lambda count: math.sqrt(twice_log / count))
+    return bonus_index(lambda count: math.sqrt(twice_log / count))
 
 
-def _moss(pooled: Pooled) -> Moment:
+def _moss(pooled: Pooled) -> Index:
     """Mean + sqrt(ln+(t / (K N)) / N) (Audibert and Bubeck, 2009; anytime: Degenne and Perchet, 2016)."""
     clock = pooled.started / max(pooled.opened, 1)
-    return BonusMoment(lambda count: math.sqrt(_log_plus(clock / count) / count))
+    return bonus_index(lambda count: math.sqrt(_log_plus(clock / count) / count))
 
 
-def _max_ucb(pooled: Pooled) -> Moment:
+def _max_ucb(pooled: Pooled) -> Index:
     """Best + (ln t / (2 N))^2 (Balef, Vernade and Eggensperger, 2025): for the best single finding."""
     half_log = 0.5 * math.log(max(pooled.started, 1))
-    return BonusMoment(lambda count: (half_log / count) ** 2)
+    return bonus_index(lambda count: (half_log / count) ** 2)
 
 
-def _kl_ucb(pooled: Pooled) -> Moment:
+def _kl_ucb(pooled: Pooled) -> Index:
     """Level ln t (Garivier and Cappé, 2011)."""
     log = math.log(max(pooled.started, 1))
-    return KlMoment(lambda _: log)
+    return kl_index(lambda _: log)
 
 
-def _kl_ucb_plus(pooled: Pooled) -> Moment:
+def _kl_ucb_plus(pooled: Pooled) -> Index:
     """Level ln+(t / N) (Garivier and Cappé, 2011; Kaufmann, 2018)."""
     started = pooled.started
-    return KlMoment(lambda count: _log_plus(started / count))
+    return kl_index(lambda count: _log_plus(started / count))
 
 
-def _kl_ucb_plus_plus(pooled: Pooled) -> Moment:
+def _kl_ucb_plus_plus(pooled: Pooled) -> Index:
     """Level ln+(x (ln+(x)^2 + 1)) with x = t / (K N) (Ménard and Garivier, 2017)."""
     clock = pooled.started / max(pooled.opened, 1)
 
@@ -90,27 +88,23 @@ def _kl_ucb_plus_plus(pooled: Pooled) -> Moment:
         log = _log_plus(clock / count)
         return _log_plus(clock / count * (log * log + 1.0))
 
-    return KlMoment(level)
+    return kl_index(level)
 
 
 def _log_plus(value: float) -> float:
     return math.log(value) if value > 1.0 else 0.0
 
 
-class GreedyMoment:
+def _greedy(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
     """The mean, with unfinished visits imagined to earn nothing (virtual loss: Chaslot et al., 2008)."""
-
-    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        del least
-        return mean * (count / (count + in_flight))
+    del least
+    return mean * (count / (count + in_flight))
 
 
-class FewestMoment:
+def _fewest(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
     """The fewest visits."""
-
-    def index(self, count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        del mean, least
-        return -float(count + in_flight)
+    del mean, least
+    return -float(count + in_flight)
 
 
 def _best(row: DirectionRow) -> Estimate:
@@ -124,8 +118,8 @@ def _settled(row: DirectionRow) -> Estimate:
 
 
 INDEX_RULES: tuple[IndexRule, ...] = (
-    IndexRule("round-robin", _settled, lambda _: FewestMoment()),
-    IndexRule("greedy", with_prior, lambda _: GreedyMoment()),
+    IndexRule("round-robin", _settled, lambda _: _fewest),
+    IndexRule("greedy", with_prior, lambda _: _greedy),
     IndexRule("ucb1", without_prior, _ucb1),
     IndexRule("moss", without_prior, _moss),
     IndexRule("kl-ucb", with_prior, _kl_ucb),

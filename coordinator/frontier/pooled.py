@@ -5,7 +5,6 @@ order of events, and a restored frontier has the same as one that never stopped.
 """
 
 import math
-from operator import add, sub
 from typing import NamedTuple
 
 from blackboard.events import MICRO
@@ -25,7 +24,6 @@ class Contribution(NamedTuple):
     """Addends of one row, or sums over rows; rewards in micro-units, variances in micro-units squared."""
 
     visits: int = 0
-    in_flight: int = 0
     rewards: int = 0
     repeated: int = 0
     """Directions with two visits or more; what follows down to `before` is about them."""
@@ -51,40 +49,72 @@ NOTHING = Contribution()
 def contribution(row: DirectionRow) -> Contribution:
     visits, total = row.visits, row.reward_sum_micro
     if not visits:
-        return Contribution(in_flight=row.in_flight) if row.in_flight else NOTHING
-    first = (0, 0, 0) if row.prior_micro is None else (1, row.prior_micro, row.first_micro)
+        return NOTHING
+    spawned, promised, kept = (0, 0, 0) if row.prior_micro is None else (1, row.prior_micro, row.first_micro)
     if visits == 1:
-        return Contribution(1, row.in_flight, total, 0, 0, 0, 0, 0, *first)
+        return Contribution(1, total, 0, 0, 0, 0, 0, spawned, promised, kept)
     scatter = row.reward_squares - total * total // visits
     within = scatter * visits // (visits - 1)
     flips = total * MICRO - total * total // visits + scatter // (visits - 1)
     after, before = total - row.first_micro, total - row.yields[-1]
-    return Contribution(visits, row.in_flight, total, 1, within, flips, after, before, *first)
+    return Contribution(visits, total, 1, within, flips, after, before, spawned, promised, kept)
+
+
+class Learned(NamedTuple):
+    """What the sums say."""
+
+    dispersion: float
+    """Variance within directions, over that of coin flips of the same means; in [0.02, 1]."""
+    decay: float
+    """The ratio of a direction's next reward to its last one, at the top of its 95 % interval; at most 1."""
+    surprise: float
+    """What first visits told, less what the priors of their directions promised, on average."""
 
 
 class Pooled:
     """Sums over all directions ever opened, retired ones included."""
 
-    __slots__ = ("opened", "sums")
+    __slots__ = ("_learned", "in_flight", "opened", "sums")
 
     def __init__(self) -> None:
         self.opened = 0
+        self.in_flight = 0
         self.sums = NOTHING
+        self._learned: Learned | None = None
 
     def replace(self, old: Contribution, new: Contribution) -> None:
-        self.sums = Contribution(*map(add, self.sums, map(sub, new, old)))
+        v, r, d, w, f, a, b, s, p, k = self.sums
+        v0, r0, d0, w0, f0, a0, b0, s0, p0, k0 = old
+        v1, r1, d1, w1, f1, a1, b1, s1, p1, k1 = new
+        self.sums = Contribution(
+            v + v1 - v0,
+            r + r1 - r0,
+            d + d1 - d0,
+            w + w1 - w0,
+            f + f1 - f0,
+            a + a1 - a0,
+            b + b1 - b0,
+            s + s1 - s0,
+            p + p1 - p0,
+            k + k1 - k0,
+        )
+        self._learned = None
 
     @property
     def started(self) -> int:
         """Completed and unfinished visits: the clock."""
-        return self.sums.visits + self.sums.in_flight
+        return self.sums.visits + self.in_flight
+
+    @property
+    def learned(self) -> Learned:
+        if self._learned is None:
+            dispersion = self._dispersion()
+            self._learned = Learned(dispersion, self._decay(dispersion), self._surprise())
+        return self._learned
 
     @property
     def dispersion(self) -> float:
-        """Variance within directions, over that of coin flips of the same means; in [0.02, 1]."""
-        if self.sums.flips <= 0:
-            return 1.0
-        return min(1.0, max(LEAST_DISPERSION, self.sums.within / self.sums.flips))
+        return self.learned.dispersion
 
     @property
     def cautious_dispersion(self) -> float:
@@ -92,20 +122,19 @@ class Pooled:
         imagined = MICRO * MICRO // 2
         return min(1.0, (self.sums.within + imagined) / (self.sums.flips + imagined))
 
-    @property
-    def decay(self) -> float:
-        """The ratio of a direction's next reward to its last one, at the top of its 95 % interval; at most 1.
+    def _dispersion(self) -> float:
+        if self.sums.flips <= 0:
+            return 1.0
+        return min(1.0, max(LEAST_DISPERSION, self.sums.within / self.sums.flips))
 
-        Summed over a direction, rewards after and before differ by its last and first alone.
-        """
+    def _decay(self, dispersion: float) -> float:
+        """Summed over a direction, rewards after and before differ by its last and first alone."""
         sums = self.sums
         if sums.before <= 0:
             return 1.0
         mean = sums.rewards / (MICRO * sums.visits)
-        error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * self.dispersion) * MICRO
+        error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * dispersion) * MICRO
         return min(_DECAYS, round((sums.after + error) / sums.before * _DECAYS)) / _DECAYS
 
-    @property
-    def surprise(self) -> float:
-        """What first visits told, less what the priors of their directions promised, on average."""
+    def _surprise(self) -> float:
         return (self.sums.kept - self.sums.promised) / (MICRO * (self.sums.spawned + _SETTLING))

@@ -28,9 +28,9 @@ class Restarts:
         self._living += 1
         arm.restarted = self._dispersion < restart.critical
         if arm.restarted:
-            heapq.heappush(self._restarted, (restart.critical, arm.row.opened, arm, restart))
+            heapq.heappush(self._restarted, (restart.critical, arm.opened, arm, restart))
         else:
-            heapq.heappush(self._waiting, (-restart.critical, arm.row.opened, arm, restart))
+            heapq.heappush(self._waiting, (-restart.critical, arm.opened, arm, restart))
 
     def remove(self, arm: Arm) -> None:
         if arm.restart is None:

@@ -33,7 +33,7 @@ class ScanFrontier:
         self.policy = policy
         self.pooled = Pooled()
         self._open: dict[str, DirectionRow] = {}
-        self._counted: dict[str, Contribution] = {}
+        self._counted: dict[str, tuple[Contribution, int]] = {}
         for row in sorted(rows, key=lambda row: row.opened):
             self.opened(row)
 
@@ -43,9 +43,10 @@ class ScanFrontier:
         self.changed(row)
 
     def changed(self, row: DirectionRow) -> None:
-        counted = contribution(row)
-        self.pooled.replace(self._counted.get(row.id, NOTHING), counted)
-        self._counted[row.id] = counted
+        counted, in_flight = self._counted.get(row.id, (NOTHING, 0))
+        self._counted[row.id] = contribution(row), row.in_flight
+        self.pooled.replace(counted, self._counted[row.id][0])
+        self.pooled.in_flight += row.in_flight - in_flight
         if not row.open:
             self._open.pop(row.id, None)
 
@@ -174,7 +175,7 @@ class PerCost:
 
     def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
         del draws
-        moment, dispersion = self.of.at(pooled), pooled.dispersion
+        indexed, dispersion = self.of.at(pooled), pooled.dispersion
         visits = sum(row.visits for row in rows)
         usual = sum(row.cost_sum_micro for row in rows) / visits if visits else 0.0
 
@@ -182,7 +183,7 @@ class PerCost:
             weight, total, restart = self.of.estimate(row)
             if restart is not None and dispersion < restart.critical:
                 weight, total = restart.weight, restart.sum_micro
-            index = moment.index(weight, total / (MICRO * (weight or 1)), row.in_flight)
+            index = indexed(weight, total / (MICRO * (weight or 1)), row.in_flight, -math.inf)
             if not usual:
                 return index
             cost = (row.cost_sum_micro + usual) / (row.visits + 1)

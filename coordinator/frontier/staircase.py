@@ -6,13 +6,16 @@ can only win with a strictly better mean. What remains, the staircase, is short.
 """
 
 import heapq
-from collections.abc import Iterator
+from bisect import bisect_left, insort
 from typing import NamedTuple
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 from coordinator.frontier.pooled import NOTHING, Contribution
 
+KEPT = 4
+"""The best of a bucket that are always known in order: a choice and its runners-up."""
+_MOST_KEPT = 3 * KEPT
 _EMPTY = -1.0
 _SLACK = 32
 """Dead entries that a bucket may keep beyond the number of living ones."""
@@ -35,23 +38,31 @@ class Arm:
     __slots__ = (
         "count",
         "entry",
+        "hidden",
+        "in_flight",
         "mean",
         "open",
+        "opened",
         "pooled",
         "restart",
         "restarted",
         "row",
         "settled",
+        "stairs",
         "sum_micro",
         "turn",
     )
 
     def __init__(self, row: DirectionRow) -> None:
         self.row = row
+        self.opened = row.opened
         self.count = 0
         self.sum_micro = 0
         self.mean = 0.0
+        self.in_flight = 0
         self.entry: Entry | None = None
+        self.stairs: Staircase | None = None
+        """Where it stands, while nothing is in flight."""
         self.open = True
         self.settled = -1
         """Visits told or expired when `pooled` and the estimate were made."""
@@ -59,6 +70,8 @@ class Arm:
         self.restart: Restart | None = None
         self.restarted = False
         self.turn = 0
+        """The last choice in which it was weighed, and in `hidden` the last in which it was set aside."""
+        self.hidden = 0
 
     def stand(self, count: int, sum_micro: int) -> None:
         """Sets count and sum, and the mean; of an arm without visits the mean is its prior, the sum."""
@@ -71,12 +84,60 @@ Entry = tuple[int, int, Arm]
 """Sum negated, ordinal of the direction, arm: the least is the best of its bucket, ties to the older."""
 
 
-class Staircase:
-    """A lazy max-heap of arms per count, and a max-tree of their best means over the counts."""
+class Bucket:
+    """Arms of one count: the best few sorted, the others in a heap, from which the dead are dropped late."""
+
+    __slots__ = ("best", "dead", "others")
 
     def __init__(self) -> None:
-        self._buckets: list[list[Entry]] = []
-        self._living: list[int] = []
+        self.best: list[Entry] = []
+        self.others: list[Entry] = []
+        self.dead = 0
+
+    def add(self, entry: Entry) -> None:
+        best = self.best
+        if self.others and entry > best[-1]:
+            heapq.heappush(self.others, entry)
+            return
+        insort(best, entry)
+        if len(best) > _MOST_KEPT:
+            heapq.heappush(self.others, best.pop())
+
+    def remove(self, entry: Entry) -> None:
+        """Takes out an entry whose arm has let go of it."""
+        best, others = self.best, self.others
+        if entry > best[-1]:
+            self.dead += 1
+            if 2 * self.dead > len(others) + _SLACK:
+                others[:] = [kept for kept in others if kept[2].entry is kept]
+                heapq.heapify(others)
+                self.dead = 0
+            return
+        best.remove(entry)
+        while len(best) < KEPT and others:
+            kept = heapq.heappop(others)
+            if kept[2].entry is kept:
+                best.append(kept)
+            else:
+                self.dead -= 1
+
+    def first(self, turn: int) -> Arm | None:
+        """The best arm that is not set aside in this choice."""
+        for entry in self.best:
+            if entry[2].hidden != turn:
+                return entry[2]
+        return None
+
+
+class Staircase:
+    """A bucket of arms per count, a max-tree of their best means over the counts, and the steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[Arm] = []
+        """The best of their buckets by ascending count, each with a mean above those before it."""
+        self._counts: list[int] = []
+        """Of the steps."""
+        self._buckets: list[Bucket] = []
         self._size = 1
         self._tree = [_EMPTY, _EMPTY]
 
@@ -84,80 +145,94 @@ class Staircase:
         """Enters an arm that is in no bucket, under its present count and sum."""
         count = arm.count
         while count >= len(self._buckets):
-            self._buckets.append([])
-            self._living.append(0)
-        entry = (-arm.sum_micro, arm.row.opened, arm)
-        arm.entry = entry
-        heapq.heappush(self._buckets[count], entry)
-        self._living[count] += 1
-        if self._buckets[count][0] is entry:
-            self._rise(count, arm.mean)
+            self._buckets.append(Bucket())
+        bucket = self._buckets[count]
+        arm.entry = entry = (-arm.sum_micro, arm.opened, arm)
+        arm.stairs = self
+        bucket.add(entry)
+        if bucket.best[0] is entry:
+            self._head_changed(count, arm)
 
     def remove(self, arm: Arm) -> None:
         """Takes out an arm that is in a bucket, before its count or sum change."""
-        count, entry = arm.count, arm.entry
-        arm.entry = None
-        self._living[count] -= 1
-        bucket = self._buckets[count]
-        if bucket[0] is entry:
-            self._drop_dead(count)
-        elif len(bucket) > 2 * self._living[count] + _SLACK:
-            bucket[:] = [kept for kept in bucket if kept[2].entry is kept]
-            heapq.heapify(bucket)
+        bucket, entry = self._buckets[arm.count], arm.entry
+        if entry is None:
+            return
+        arm.entry = arm.stairs = None
+        was_head = bucket.best[0] is entry
+        bucket.remove(entry)
+        if was_head:
+            self._head_changed(arm.count, bucket.best[0][2] if bucket.best else None)
 
-    def head(self, count: int) -> Arm | None:
-        """The best arm of a count."""
-        return self._buckets[count][0][2] if count < len(self._buckets) and self._buckets[count] else None
+    def behind(self, arm: Arm, mean: float, stop: Arm | None, turn: int) -> list[Arm]:
+        """The steps that would stand in the place of a step if those set aside in this choice were gone.
 
-    def following(self, count: int, mean: float) -> Arm | None:
-        """The head with the least count, from `count` up, whose mean is above `mean`."""
+        `mean` is that of the step before it, `stop` the step after it.
+        """
+        found: list[Arm] = []
+        count = arm.count
+        while (bucket := self._following(count, mean)) >= 0:
+            first = self._buckets[bucket].first(turn)
+            if stop is not None and bucket >= stop.count:
+                break
+            if first is not None and first.mean > mean:
+                found.append(first)
+                mean = first.mean
+            count = bucket + 1
+        return found
+
+    def _head_changed(self, count: int, head: Arm | None) -> None:
+        """Mends tree and steps after the best of a bucket has become another, or none."""
+        self._set(count, _EMPTY if head is None else head.mean)
+        steps, counts = self.steps, self._counts
+        at = bisect_left(counts, count)
+        was_step = at < len(counts) and counts[at] == count
+        mean = steps[at - 1].mean if at else _EMPTY
+        end = at + was_step
+        found: list[Arm] = []
+        if head is not None and head.mean > mean:
+            found.append(head)
+            mean = head.mean
+            while end < len(steps) and steps[end].mean <= mean:
+                end += 1
+        if was_step:
+            last = counts[end] if end < len(counts) else len(self._buckets)
+            while 0 <= (count := self._following(count + 1, mean)) < last:
+                found.append(self._buckets[count].best[0][2])
+                mean = found[-1].mean
+        steps[at:end] = found
+        counts[at:end] = [arm.count for arm in found]
+
+    def _following(self, count: int, mean: float) -> int:
+        """The least count from `count` up whose best mean is above `mean`; -1 if there is none."""
         node = self._size + count
         tree = self._tree
         if node >= len(tree):
-            return None
+            return -1
         while tree[node] <= mean:
             while node & 1:
                 node >>= 1
             if node == 0:
-                return None
+                return -1
             node += 1
         while node < self._size:
             node *= 2
             if tree[node] <= mean:
                 node += 1
-        return self._buckets[node - self._size][0][2]
+        return node - self._size
 
-    def steps(self) -> Iterator[Arm]:
-        """The staircase: heads by ascending count and strictly ascending mean."""
-        arm = self.following(0, _EMPTY)
-        while arm is not None:
-            yield arm
-            arm = self.following(arm.count + 1, arm.mean)
-
-    def _drop_dead(self, count: int) -> None:
-        bucket = self._buckets[count]
-        while bucket and bucket[0][2].entry is not bucket[0]:
-            heapq.heappop(bucket)
-        self._sink(count, bucket[0][2].mean if bucket else _EMPTY)
-
-    def _rise(self, count: int, mean: float) -> None:
+    def _set(self, count: int, mean: float) -> None:
         while count >= self._size:
             self._grow()
         tree, node = self._tree, self._size + count
-        while node and tree[node] < mean:
-            tree[node] = mean
-            node >>= 1
-
-    def _sink(self, count: int, mean: float) -> None:
-        tree, node = self._tree, self._size + count
         tree[node] = mean
-        node >>= 1
-        while node:
-            best = max(tree[2 * node], tree[2 * node + 1])
+        while node > 1:
+            other = tree[node ^ 1]
+            best = max(mean, other)
+            node >>= 1
             if tree[node] == best:
                 return
-            tree[node] = best
-            node >>= 1
+            tree[node] = mean = best
 
     def _grow(self) -> None:
         leaves = self._tree[self._size :] + [_EMPTY] * self._size

@@ -80,6 +80,7 @@ class TreeFrontier:
         counted = contribution(row)
         self.pooled.replace(node.counted, counted)
         node.counted = counted
+        self.pooled.in_flight += row.in_flight - node.own.in_flight
         old, new = node.own, Standing(int(row.open), row.visits, row.in_flight, row.reward_sum_micro)
         node.own = new
         above: Node | None = node

@@ -1,5 +1,6 @@
 """Drives frontiers with random histories, and ranks by full scan to compare with."""
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -23,7 +24,8 @@ def full_scan(policy: IndexPolicy, rows: Iterable[DirectionRow]) -> list[str]:
     for row in rows:
         pooled.opened += 1
         pooled.replace(NOTHING, contribution(row))
-    moment, dispersion = policy.at(pooled), pooled.dispersion
+        pooled.in_flight += row.in_flight
+    index, dispersion = policy.at(pooled), pooled.dispersion
     ranking: list[tuple[float, float, int, int, str]] = []
     for row in rows:
         if not row.open:
@@ -32,7 +34,7 @@ def full_scan(policy: IndexPolicy, rows: Iterable[DirectionRow]) -> list[str]:
         if restart is not None and dispersion < restart.critical:
             count, total = restart.weight, restart.sum_micro
         mean = total / (MICRO * (count or 1))
-        score = moment.index(count, mean, row.in_flight)
+        score = index(count, mean, row.in_flight, -math.inf)
         ranking.append((-score, -mean, count + row.in_flight, row.opened, row.id))
     return [entry[-1] for entry in sorted(ranking)]
 

@@ -23,7 +23,7 @@ def test_the_best_four_are_those_of_a_full_scan(policy: IndexPolicy, rewards: st
         history = History(IndexFrontier(policy), random.Random(seed), rewards)
         for _ in range(OPERATIONS):
             expected = full_scan(policy, history.rows)
-            found = [ranked.arm.row.id for ranked in history.frontier.best(4)]
+            found = [arm.row.id for _, arm in history.frontier.best(4)]
             assert found == expected[:4]
             history.step(expected)
 
@@ -33,7 +33,7 @@ def test_histories_reach_what_makes_a_choice_hard() -> None:
     restarted, busy, flips = 0, 0, 0
     before: set[str] = set()
     for _ in range(2_000):
-        history.step([ranked.arm.row.id for ranked in history.frontier.best(4)])
+        history.step([arm.row.id for _, arm in history.frontier.best(4)])
         arms = history.frontier.arms()
         now = {arm.row.id for arm in arms if arm.restarted}
         settled = {arm.row.id for arm in arms if arm.restart}
@@ -49,7 +49,7 @@ def test_histories_reach_what_makes_a_choice_hard() -> None:
 def test_a_frontier_built_from_rows_chooses_as_the_one_that_never_stopped(policy: IndexPolicy) -> None:
     history = History(IndexFrontier(policy), random.Random(5), "depleting")
     for number in range(400):
-        history.step([ranked.arm.row.id for ranked in history.frontier.best(4)])
+        history.step([arm.row.id for _, arm in history.frontier.best(4)])
         if number % 40 == 0:
             restored = IndexFrontier(policy, copy.deepcopy(history.rows))
             assert restored.choose(number, 1) == history.frontier.choose(number, 1)

@@ -81,4 +81,4 @@ def test_decay_is_learned_from_directions_that_deplete() -> None:
         for visit in range(6):
             tell(row, start(row), round(900_000 * 0.8**visit))
         pooled.replace(NOTHING, contribution(row))
-    assert 0.78 < pooled.decay < 0.9
+    assert 0.78 < pooled.learned.decay < 0.9
