@@ -35,8 +35,8 @@ bench: $(READY) ## Measure tasks per second beside the floor, footprint, and the
 
 bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (long)
 	nice $(BIN)/python -m bench.frontier --set gates --seeds 40
-	nice $(BIN)/python -m bench.frontier_stopping
-	nice $(BIN)/python -m bench.frontier_speed
+	nice $(BIN)/python -m bench.frontier.stopping
+	nice $(BIN)/python -m bench.frontier.speed
 
 soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
 	nice $(BIN)/python bench/soak.py

@@ -1,6 +1,6 @@
 """The default policy: KL-UCB++ made anytime, for graded rewards, parallel visits and directions that deplete.
 
-No theorem covers the combination; `bench/frontier.py` measures it.
+No theorem covers the combination; `bench/frontier` measures it.
 """
 
 import math

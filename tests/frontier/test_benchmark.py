@@ -1,9 +1,9 @@
-"""A small seeded sample of the benchmark (`bench/frontier.py`): the default keeps what it reached."""
+"""A small seeded sample of the benchmark (`bench/frontier`): the default keeps what it reached."""
 
 import pytest
 
-from bench.frontier_play import Play
-from bench.frontier_worlds import TREES, Flat, World, gradual
+from bench.frontier.play import Play
+from bench.frontier.worlds import TREES, Flat, World, gradual
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 from coordinator.frontier.stopping import StoppingRule
 

@@ -1,6 +1,6 @@
 """How often the stopping rule retires a direction that was still worth a visit, and how much it collects.
 
-    python -m bench.frontier_stopping [--seeds N] [--json]
+    python -m bench.frontier.stopping [--seeds N] [--json]
 
 A direction is retired wrongly if its latent mean was at least the least reward θ at that moment. The
 run ends when all have retired. `collected` is the share of the useful visits (latent mean at least θ)
@@ -12,8 +12,8 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 
-from bench.frontier_play import Play
-from bench.frontier_worlds import TREES, Flat, World, abrupt, gradual
+from bench.frontier.play import Play
+from bench.frontier.worlds import TREES, Flat, World, abrupt, gradual
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 from coordinator.frontier.stopping import StoppingRule
 

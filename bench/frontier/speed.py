@@ -1,6 +1,6 @@
 """Choices per second and memory at 1,000, 100,000 and 1,000,000 directions, beside a full scan.
 
-    python -m bench.frontier_speed [--json] [--sizes 1000,100000]
+    python -m bench.frontier.speed [--json] [--sizes 1000,100000]
 
 `choices_per_s` is asking alone. `cycles_per_s` is the whole of a visit: choose, start, tell, with the
 statistics of the row and the event of the log; `scans_per_s` finds the same direction by looking at all.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(slots=True)
@@ -16,12 +16,17 @@ class Visit:
     children: list[float] = field(default_factory=list[float])
 
 
+class Root(NamedTuple):
+    """A direction that is there at the outset: its latent mean, and the prior it comes with, if any."""
+
+    mean: float
+    prior: float | None = None
+
+
 class World(Protocol):
     visits: int
 
-    def roots(self, rng: Random) -> list[float]:
-        """Latent means of the first directions."""
-        ...
+    def roots(self, rng: Random) -> list[Root]: ...
 
     def visit(self, mean: float, earlier: int, rng: Random) -> Visit:
         """A visit of a direction with this latent mean after `earlier` visits were started."""
@@ -44,14 +49,34 @@ class Flat:
     means: tuple[float, float] = (0.0, 1.0)
     concentration: float = 8.0
 
-    def roots(self, rng: Random) -> list[float]:
-        return [rng.uniform(*self.means) for _ in range(self.arms)]
+    def roots(self, rng: Random) -> list[Root]:
+        return [Root(rng.uniform(*self.means)) for _ in range(self.arms)]
 
     def visit(self, mean: float, earlier: int, rng: Random) -> Visit:
         latent = self.drift(mean, earlier)
         if self.graded:
             return Visit(beta(latent, self.concentration, rng), latent)
         return Visit(float(rng.random() < latent), latent)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A plan's guess of what its directions are worth, from `least` to `most`.
+
+    `truth` is the share of the guess that follows from the latent mean, the rest is chance; below 0 it
+    follows from the opposite.
+    """
+
+    truth: float
+    least: float = 0.5
+    most: float = 0.95
+
+    def of(self, mean: float, means: tuple[float, float], rng: Random) -> float:
+        low, high = means
+        place = (mean - low) / (high - low)
+        told = place if self.truth >= 0.0 else 1.0 - place
+        share = abs(self.truth) * told + (1.0 - abs(self.truth)) * rng.random()
+        return self.least + (self.most - self.least) * share
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +93,13 @@ class Tree:
     fertility: tuple[float, float] = (0.15, 0.35)
     concentration: float = 8.0
     binary: bool = False
+    guess: Guess | None = None
 
-    def roots(self, rng: Random) -> list[float]:
-        return [rng.uniform(*self.roots_in) for _ in range(self.root_count)]
+    def roots(self, rng: Random) -> list[Root]:
+        means = [rng.uniform(*self.roots_in) for _ in range(self.root_count)]
+        if self.guess is None:
+            return [Root(mean) for mean in means]
+        return [Root(mean, self.guess.of(mean, self.roots_in, rng)) for mean in means]
 
     def visit(self, mean: float, earlier: int, rng: Random) -> Visit:
         latent = min(max(mean * self.ratio**earlier, 0.005), 0.995)

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from bench.frontier_worlds import World
+from bench.frontier.worlds import World
 from blackboard.events import MICRO
 from blackboard.rewards import expire, start, tell
 from blackboard.state import DirectionRow
@@ -64,8 +64,8 @@ class Play:
         self.asked = 0
         self.now = 0.0
         self.pending: list[Pending] = []
-        for mean in world.roots(self.rng):
-            self.open(mean, None, None)
+        for root in world.roots(self.rng):
+            self.open(root.mean, None, root.prior)
         self.best = max(self.latent.values())
 
     def run(self) -> Score:
