@@ -5,9 +5,6 @@ integers, and recent yields are kept by visit number. Each visit must tell or ex
 calls makes repeated deliveries harmless (by task or ticket).
 """
 
-from bisect import bisect_right
-from functools import lru_cache
-
 from blackboard.state import DirectionRow
 
 NEWEST_KEPT = 8
@@ -44,7 +41,6 @@ def expire(row: DirectionRow) -> None:
     row.expired += 1
 
 
-@lru_cache(maxsize=4096)
 def block_starts(last_visit: int) -> tuple[int, ...]:
     """First visit number, less 1, of each block of `DirectionRow.yields`, oldest first.
 
@@ -61,26 +57,14 @@ def block_starts(last_visit: int) -> tuple[int, ...]:
 
 
 def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The same yields in the blocks of the next visit."""
-    merges = _merges(last)
-    if not merges:
-        return (*yields, 0, 0)
+    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size."""
     blocks = [*yields, 0, 0]
-    for at in merges:
-        blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
-    return tuple(blocks)
-
-
-@lru_cache(maxsize=4096)
-def _merges(last: int) -> tuple[int, ...]:
-    """Where blocks merge with their right neighbours as a visit follows the last: at most once per size."""
-    merges: list[int] = []
-    end, high, before, size = len(block_starts(last)) + 1, last + 1, last, 1
+    end, high, before, size = len(blocks) // 2, last + 1, last, 1
     while (low := _low(high, size)) != (low_before := _low(before, size)):
         at = 2 * (end - (high - low) // size - 2)
-        merges.append(at)
+        blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
         end, high, before, size = at // 2 + 1, low, low_before, 2 * size
-    return tuple(merges)
+    return tuple(blocks)
 
 
 def _low(high: int, size: int) -> int:
@@ -92,5 +76,14 @@ def _low(high: int, size: int) -> int:
 def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:
     if visit == last:
         return (*yields[:-2], yields[-2] + 1, yields[-1] + reward_micro)
-    at = 2 * (bisect_right(block_starts(last), visit - 1) - 1)
+    at = 2 * _block(last, visit, len(yields) // 2)
     return (*yields[:at], yields[at] + 1, yields[at + 1] + reward_micro, *yields[at + 2 :])
+
+
+def _block(last: int, visit: int, blocks: int) -> int:
+    """Which of the blocks a visit belongs to."""
+    end, high, size = blocks, last, 1
+    while visit <= (low := _low(high, size)):
+        end -= (high - low) // size
+        high, size = low, 2 * size
+    return end - 1 - (high - visit) // size
