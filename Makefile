@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier soak mutants clean
+.PHONY: help run test check bench bench-frontier soak mutants model clean
 .SILENT:
 
 PYTHON ?= python3
@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 QUESTION ?= How does asyncio propagate cancellation, and what can suppress it?
 CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(asyncio.__file__).parent)')
 WORKERS ?= 4
+STATES ?= 3000000
 
 help: ## Show this list
 	grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -43,6 +44,9 @@ soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some mi
 
 mutants: $(READY) ## Break decisions on purpose and see that tests notice
 	$(BIN)/python -m tests.mutants.run
+
+model: $(READY) ## Search millions of states of a small world around the decisions (STATES=3000000)
+	nice $(BIN)/python -m tests.model.worlds --states $(STATES)
 
 clean: ## Remove the environment and every cache; data folders of runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
