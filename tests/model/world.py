@@ -309,7 +309,12 @@ class World:
         found = []
         for fault, lost in sweeps:
             if lost:
-                key = ("sweep", *((one.worker, one.incarnation, *one.tasks.items()) for one in lost))
+                losses = (
+                    (one.worker, one.incarnation, task, loss.cause)
+                    for one in lost
+                    for task, loss in one.tasks.items()
+                )
+                key = ("sweep", *losses)
                 mine, _ = self._next(leading, key, partial(Sweep, lost))
                 reasons = sorted({loss.reason for one in lost for loss in one.tasks.values()})
                 found.append((f"takes leases back: {'; '.join(reasons)}", fault, mine))
