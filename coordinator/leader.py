@@ -128,6 +128,8 @@ class Leader:
 
     def heard(self, beat: SwarmHeartbeat) -> None:
         """Tells a worker what it holds in vain. The service calls this for every beat of the fleet."""
+        if not self._leading:
+            return  # the rows may still be on their way
         leases = superfluous(beat, self._run.state)
         if leases:
             self._office.post.control(beat.worker, Control(drop=tuple(leases)))
