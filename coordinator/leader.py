@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard.encoding import decode_state
+from blackboard.store import Loaded
 from coordinator.decision import Effect, Lead
 from coordinator.dispatcher import Dispatcher
 from coordinator.effects import Release
@@ -69,7 +70,7 @@ class Leader:
         :raises TransportUnavailable: when the run's queues cannot be made.
         """
         office = self._office
-        loaded = await office.store.load(self._id)
+        loaded = await self._load()
         if not loaded.head:
             return "released"
         self._run = Run.of(decode_state(loaded))
@@ -81,6 +82,8 @@ class Leader:
         group = self._group = GroupCommit(office, self._run, self._token, loaded.head)
         group.do(Lead(office.post.name, lost))
         await self.ensure_queues()
+        if not await self._hold():
+            return "stale"  # making the state took longer than the lease, and somebody else leads by now
         end: LeadEnd = "unavailable"
         async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             self._tasks = tasks
@@ -95,6 +98,28 @@ class Leader:
         if end == "released":
             await self._finish()
         return end
+
+    async def _load(self) -> Loaded:
+        """Reads the rows, which may take longer than the lease: it is renewed meanwhile."""
+        loaded = Loaded(0, {})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hold_on, name=f"hold {self._id}")
+            loaded = await self._office.store.load(self._id)
+            tasks.cancel_scope.cancel()
+        return loaded
+
+    async def _hold_on(self) -> None:
+        while True:
+            await anyio.sleep(self._office.settings.liveness.lease_seconds / 3)
+            try:
+                await self._hold()
+            except StoreUnavailable:
+                self._office.observers.notify(StoreRetry(self._id, "lead"))
+
+    async def _hold(self) -> bool:
+        """Renews the lease where nobody else holds it."""
+        ttl = self._office.settings.liveness.lease_seconds
+        return await self._office.store.acquire(self._id, self._token, ttl_seconds=ttl)
 
     async def ensure_queues(self) -> None:
         """Makes, or makes again, the queues of the run's agents and of its discoveries.

@@ -39,6 +39,19 @@ async def _taken_over(seconds: float) -> None:
         await hive.check(run)
 
 
-@pytest.mark.parametrize("seconds", [LEASE_SECONDS / 2])
+@pytest.mark.parametrize("seconds", [LEASE_SECONDS / 2, 2 * LEASE_SECONDS])
 def test_a_run_that_is_long_to_load_is_taken_over_while_its_workers_beat(seconds: float) -> None:
     run_virtually(lambda: _taken_over(seconds))
+
+
+def test_two_coordinators_for_which_loading_takes_longer_than_the_lease_agree_on_a_leader() -> None:
+    async def main() -> None:
+        async with swarm() as hive:
+            for name in ("c1", "c2"):
+                hive.start_coordinator(name, store=SlowToLoad(hive.store, 1.7 * LEASE_SECONDS))
+            hive.start_worker("w1", thinker(1.0))
+            run = await hive.submit(run_spec())
+            assert (await hive.ended(run)).tasks == {"done": 5}
+            await hive.check(run)
+
+    run_virtually(main)
