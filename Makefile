@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier soak mutants model clean
+.PHONY: help run test check bench bench-frontier soak mutants model sim sim-points clean
 .SILENT:
 
 PYTHON ?= python3
@@ -12,6 +12,7 @@ QUESTION ?= How does asyncio propagate cancellation, and what can suppress it?
 CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(asyncio.__file__).parent)')
 WORKERS ?= 4
 STATES ?= 3000000
+SEEDS ?= 500
 
 help: ## Show this list
 	grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -47,6 +48,12 @@ mutants: $(READY) ## Break decisions on purpose and see that tests notice
 
 model: $(READY) ## Search millions of states of a small world around the decisions (STATES=3000000)
 	nice $(BIN)/python -m tests.model.worlds --states $(STATES)
+
+sim: $(READY) ## Simulate the swarm under faults, each seed in seconds (SEEDS=500)
+	nice $(BIN)/python -m tests.sim.simulate --seeds $(SEEDS)
+
+sim-points: $(READY) ## Let a process die at every point of a run, one simulation for each
+	nice $(BIN)/python -m tests.sim.points
 
 clean: ## Remove the environment and every cache; data folders of runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

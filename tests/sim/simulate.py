@@ -1,0 +1,230 @@
+"""Simulates seeds, judges each by the history checker, and cuts failures down.
+
+python -m tests.sim.simulate [--seeds N] [--from N] [--seed N] [--json]
+"""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+
+from coordinator.settings import Settings
+from coordinator.submit import submit
+from protocol import subjects
+from protocol.codec import encode
+from protocol.errors import StoreUnavailable, SwarmError
+from protocol.messages import CancelRequest
+from protocol.transport.memory import MemoryTransport
+from tests.history.checker import check
+from tests.history.final import final_state
+from tests.sim.job import agents, spec
+from tests.sim.loop import SeededLoop, run_seeded
+from tests.sim.machine import SETTINGS, TRACE_KEPT, Machine
+from tests.sim.plan import RAGE_SECONDS, Fault, faults_at_points, random_faults
+
+CALM_SECONDS = 3_000.0
+RUNS = ("run-1", "run-2")
+"""The second is cancelled half way."""
+CANCEL_SECONDS = 5.0
+
+
+@dataclass
+class Outcome:
+    """How a simulation went."""
+
+    seed: int
+    plan: Sequence[Fault]
+    trace: str
+    steps: int
+    virtual_seconds: float
+    faults: Counter = field(default_factory=Counter)
+    calls: Counter = field(default_factory=Counter)
+    problems: Sequence[str] = ()
+    lines: Sequence[str] = ()
+    seen: Sequence[dict] = ()
+    final: Mapping[str, dict] = field(default_factory=dict)
+
+
+def faults_of(seed: int) -> Sequence[Fault]:
+    """Every other seed has its faults at points of the code."""
+    return random_faults(seed) if seed % 2 else faults_at_points(seed)
+
+
+def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings = SETTINGS) -> Outcome:
+    """One seed from its first task to the checker's word."""
+    faults = faults_of(seed) if plan is None else plan
+    machines: list[Machine] = []
+    problems: list[str] = []
+
+    async def main(loop: SeededLoop) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                machine = Machine(loop, seed, faults, tasks, settings=settings)
+                machines.append(machine)
+                problems.extend(await _play(machine))
+                tasks.cancel_scope.cancel()
+        except* Exception as errors:  # noqa: BLE001 - whatever goes wrong is this seed's result
+            problems.extend(repr(error) for error in _leaves(errors))
+
+    try:
+        run_seeded(main, None if seed % 4 == 0 else seed)
+    except (AssertionError, RuntimeError) as error:
+        problems.append(f"{type(error).__name__}: {error}")
+    machine = machines[0]
+    return Outcome(
+        seed, faults, machine.trace.hexdigest(), machine.loop.steps, machine.loop.time() - 1000,
+        machine.done, machine.calls, tuple(problems), machine.trace.lines[-TRACE_KEPT:],
+        machine.seen, machine.ended,
+    )  # fmt: skip
+
+
+def _leaves(group: BaseExceptionGroup) -> list[BaseException]:
+    return [leaf for error in group.exceptions
+            for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]  # fmt: skip
+
+
+async def _play(machine: Machine) -> list[str]:
+    machine.agents = agents(machine)
+    machine.tasks.start_soon(machine.bus.run, name="bus")
+    machine.start_all()
+    machine.tasks.start_soon(_ask_for_runs, machine, name="client")
+    await machine.rage(RAGE_SECONDS)
+    with anyio.move_on_after(CALM_SECONDS) as calm:
+        while not all([await _ended(machine, run) for run in RUNS]):
+            await anyio.sleep(1)
+    await anyio.sleep(40)
+    machine.ended = await final_state(machine.store, RUNS)
+    breaches = check(machine.seen, machine.ended)
+    late = [f"the runs have not ended {CALM_SECONDS:,.0f} s after the faults stopped"] * calm.cancelled_caught
+    return late + [f"{one.promise}: {one.what}" for one in breaches]
+
+
+async def _ask_for_runs(machine: Machine) -> None:
+    """A client of its own: submits two runs, and cancels the second."""
+    transport = MemoryTransport(machine.bus)
+    for name in RUNS:
+        await _repeat(machine, "submit", name, partial(_submit, machine, transport, name))
+    await anyio.sleep(CANCEL_SECONDS)
+    await _repeat(machine, "cancel", RUNS[1], partial(_cancel, machine, transport))
+
+
+async def _repeat(machine: Machine, op: str, run: str, do) -> None:
+    """Asks until the answer is definite."""
+    while True:
+        try:
+            await do()
+        except SwarmError:
+            machine.record(op, run=run, outcome="unknown")
+            if op == "cancel" and await _ended(machine, run):
+                return
+            await anyio.sleep(1)
+        else:
+            machine.record(op, run=run, outcome="ok")
+            return
+
+
+async def _submit(machine: Machine, transport: MemoryTransport, name: str) -> None:
+    act = machine.judge("client", "store.append")
+    if act in ("fail", "kill"):
+        raise StoreUnavailable("append", "a fault")
+    now_ms = 1_700_000_000_000
+    await submit(machine.store, transport, spec(name, machine.seed), now_ms=now_ms, max_active=10)
+    if act:
+        raise StoreUnavailable("append", "a fault, after it was done")
+
+
+async def _cancel(machine: Machine, transport: MemoryTransport) -> None:
+    data = encode(
+        CancelRequest(reason="enough"), source="client", message_id="cancel", time_ms=1_700_000_000_000
+    )
+    reply = await transport.request(subjects.board(RUNS[1], "client", "cancel"), data, timeout_seconds=5)
+    if b"cancel.reply" not in reply:
+        raise StoreUnavailable("cancel", "no cancel reply")
+
+
+async def _ended(machine: Machine, run: str) -> bool:
+    row = (await machine.store.rows(run, "run", ["totals"])).get("totals")
+    return row is not None and "ended_ms" in json.loads(row)
+
+
+def minimised(seed: int, plan: Sequence[Fault]) -> Outcome:
+    """Leaves out whatever is not needed to fail: halves first, then single faults."""
+    kept, size = list(plan), max(1, len(plan) // 2)
+    best = simulate(seed, kept)
+    while size:
+        at = 0
+        while at < len(kept):
+            fewer = kept[:at] + kept[at + size :]
+            tried = simulate(seed, fewer)
+            if tried.problems:
+                kept, best = fewer, tried
+            else:
+                at += size
+        size //= 2
+    return best
+
+
+def described(outcome: Outcome) -> str:
+    """What is needed to see a failure again."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    small = minimised(outcome.seed, outcome.plan)
+    return "\n".join(
+        [
+            f"seed {outcome.seed} at commit {commit.stdout.strip() or 'unknown'}:",
+            *(f"  {problem}" for problem in outcome.problems),
+            f"again: python -m tests.sim.simulate --seed {outcome.seed}",
+            f"{len(small.plan)} of {len(outcome.plan)} faults suffice for {'; '.join(small.problems[:2])}",
+            *(f"  {fault}" for fault in small.plan),
+            "the last that happened:",
+            *(f"  {line}" for line in small.lines[-60:]),
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--seed", type=int, help="this one alone, with its trace's hash")
+    parser.add_argument("--json", action="store_true", help="print an object instead of lines")
+    options = parser.parse_args()
+    logging.disable()  # what goes wrong goes wrong on purpose
+    seeds = (
+        [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    )
+    began, failed, faults, virtual = time.monotonic(), [], Counter(), 0.0
+    for seed in seeds:
+        outcome = simulate(seed)
+        faults += outcome.faults
+        virtual += outcome.virtual_seconds
+        if outcome.problems:
+            failed.append(seed)
+            print(described(outcome), file=sys.stderr, flush=True)
+        elif options.seed is not None:
+            print(f"seed {seed}: no breach in {outcome.steps:,} steps; trace {outcome.trace}")
+    report = {
+        "seeds": len(seeds), "failed": failed, "virtual_hours": round(virtual / 3600, 2),
+        "faults": dict(sorted(faults.items())), "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(f"{len(seeds)} seeds, {sum(faults.values()):,} faults, {virtual / 3600:.1f} virtual hours, "
+              f"{report['seconds']:.0f} s: {len(failed)} failed {failed or ''}")  # fmt: skip
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The production coordinator and worker under seeded faults; judged from outside, by the history checker."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import anyio
+import pytest
+
+from coordinator.decisions import results
+from tests.sim import points
+from tests.sim.loop import PROCESS, InsertionOrdered, run_seeded
+from tests.sim.simulate import described, simulate
+
+ROOT = Path(__file__).parents[2]
+GROUPS, SEEDS = 20, 10
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_whatever_fails_once_faults_stop_every_run_has_ended_and_the_promises_have_held(group: int) -> None:
+    failed = [one for one in map(simulate, range(group * SEEDS, (group + 1) * SEEDS)) if one.problems]
+    assert not failed, described(failed[0])
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_a_process_may_die_at_any_point_of_any_step(part: int) -> None:
+    """A sample of the points; `make sim-points` tries each."""
+    for point in points.points()[part * 7 :: 42]:
+        outcome = points.die_at(point)
+        assert not outcome.problems, f"{point}\n{described(outcome)}"
+
+
+def test_the_points_lie_in_all_that_a_run_goes_through() -> None:
+    places = {point.what.partition(": ")[2] for point in points.points()}
+    assert places == set(points.PLACES) - {"bus.publish discoveries"}
+
+
+@pytest.mark.parametrize("seed", [3, 5, 8])
+def test_a_seed_has_one_trace_in_every_process_and_under_every_hash_seed(seed: int) -> None:
+    traces = {simulate(seed).trace, simulate(seed).trace}
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.sim.simulate", "--seed", str(seed)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        traces.add(done.stdout.splitlines()[0].rpartition(" ")[2])
+    assert len(traces) == 1
+
+
+def test_another_seed_is_another_story() -> None:
+    assert simulate(3, []).trace != simulate(7, []).trace
+
+
+def test_a_failure_is_cut_down_to_the_faults_that_it_takes_and_says_how_to_see_it_again() -> None:
+    def every_result_counts(task, _discovery) -> str:
+        return "" if task else "no such task"
+
+    with patch.object(results, "_stale", every_result_counts):
+        failed = next(one for one in map(simulate, range(1, 200)) if one.problems)
+        said = described(failed)
+    assert f"again: python -m tests.sim.simulate --seed {failed.seed}" in said
+    needed = int(said.partition(f" of {len(failed.plan)} faults suffice")[0].split()[-1])
+    assert needed < len(failed.plan)
+
+
+def test_ready_callbacks_run_in_an_order_of_the_seed() -> None:
+    async def order(_loop) -> list[int]:
+        said: list[int] = []
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(_say, said, number)
+        return said
+
+    assert run_seeded(order, 1) == run_seeded(order, 1) != run_seeded(order, 2)
+    assert run_seeded(order, None) == list(range(8))
+
+
+async def _say(said: list[int], number: int) -> None:
+    said.append(number)
+
+
+def test_a_paused_process_stands_still_until_it_goes_on() -> None:
+    async def main(loop) -> list[float]:
+        ticks: list[float] = []
+
+        async def tick() -> None:
+            while True:
+                await anyio.sleep(1)
+                ticks.append(loop.time() - began)
+
+        began = loop.time()
+        PROCESS.set("p")
+        task = asyncio.create_task(tick())
+        PROCESS.set("")
+        loop.call_later(2.5, loop.pause, "p")
+        loop.call_later(10, loop.go_on, "p")
+        await anyio.sleep(11.5)
+        task.cancel()
+        return ticks
+
+    assert run_seeded(main, 1) == pytest.approx([1, 2, 10, 11])
+
+
+def test_a_simulation_has_no_threads_and_no_deadlocks() -> None:
+    with pytest.raises(RuntimeError, match="has no threads"):
+        run_seeded(lambda loop: loop.run_in_executor(None, print), 1)
+    with pytest.raises(RuntimeError, match="deadlock"):
+        run_seeded(lambda _loop: anyio.Event().wait(), 1)
+
+
+def test_a_set_of_scopes_is_walked_in_the_order_of_insertion() -> None:
+    scopes = [object() for _ in range(100)]
+    walked = InsertionOrdered(scopes)
+    walked.discard(scopes[50])
+    assert list(walked) == scopes[:50] + scopes[51:]
