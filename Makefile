@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier soak mutants model sim sim-points clean
+.PHONY: help run test check bench bench-frontier soak mutants model sim sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -13,6 +13,7 @@ CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(
 WORKERS ?= 4
 STATES ?= 3000000
 SEEDS ?= 500
+MINUTES ?= 10
 
 help: ## Show this list
 	grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -54,6 +55,9 @@ sim: $(READY) ## Simulate the swarm under faults, each seed in seconds (SEEDS=50
 
 sim-points: $(READY) ## Let a process die at every point of a run, one simulation for each
 	nice $(BIN)/python -m tests.sim.points
+
+chaos: $(READY) ## Kill, freeze and cut off real processes, round after round (MINUTES=10)
+	nice $(BIN)/python -m tests.chaos.chaos --minutes $(MINUTES)
 
 clean: ## Remove the environment and every cache; data folders of runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -83,9 +83,15 @@ class Hive:
         self._start(name, ["coordinator", "serve", "-v", "--port", "0"], ways)
 
     def start_worker(
-        self, name: str, *, slots: int = 4, agents: str = "tests.crash.agents_for_crashes"
+        self,
+        name: str,
+        *,
+        slots: int = 4,
+        agents: str = "tests.crash.agents_for_crashes",
+        nats_url: str | None = None,
     ) -> None:
-        self._start(name, ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v"])
+        command = ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v"]
+        self._start(name, command, {"SWARMBOARD_NATS_URL": nats_url})
 
     def start(self, *, coordinators: int = 2, workers: int = 3) -> None:
         for number in range(1, coordinators + 1):

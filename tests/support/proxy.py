@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Literal, Self
+
+PIECE_BYTES = 7
+"""Bytes of a piece, where bytes arrive in pieces."""
 
 
 class Proxy:
@@ -18,6 +22,8 @@ class Proxy:
         self._replies_to_pass = 0
         self._delay_seconds = 0.0
         self._cut = False
+        self._hole = ""
+        self._pieces = False
         self.port = 0
         self.dropped = 0
         """Replies that were dropped so far."""
@@ -56,8 +62,21 @@ class Proxy:
         self._cut = True
         await self._end_connections()
 
+    def swallow(self, what: Literal["requests", "replies"]) -> None:
+        """One way is a black hole from now on: the connection stays, and nothing comes through."""
+        self._hole = what
+
+    def split(self) -> None:
+        """Bytes arrive in small pieces from now on, and now and then many at once."""
+        self._pieces = True
+
     def mend(self) -> None:
-        self._cut = False
+        """All is well again. Bytes that were swallowed never arrive, so those connections end."""
+        self._cut, self._pieces, self._delay_seconds = False, False, 0.0
+        if self._hole:
+            self._hole = ""
+            for handler in tuple(self._handlers):
+                handler.cancel()
 
     async def _end_connections(self) -> None:
         for handler in tuple(self._handlers):
@@ -93,12 +112,24 @@ class Proxy:
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
+                if self._hole != "requests":
+                    await self._write(writer, data)
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        while self._pieces and len(data) > PIECE_BYTES and random.random() < 0.9:
+            length = random.randrange(1, PIECE_BYTES)
+            writer.write(data[:length])
+            await writer.drain()
+            await asyncio.sleep(0)
+            data = data[length:]
+        writer.write(data)
+        await writer.drain()
 
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                if self._hole == "replies":
+                    continue
                 if self._replies_to_pass:
                     self._replies_to_pass -= 1
                 elif self._replies_to_drop:
@@ -107,5 +138,4 @@ class Proxy:
                     return
                 if self._delay_seconds:
                     await asyncio.sleep(self._delay_seconds)
-                writer.write(data)
-                await writer.drain()
+                await self._write(writer, data)
