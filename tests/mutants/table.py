@@ -6,6 +6,9 @@ A mutant that no test notices shows a promise that nothing guards.
 from dataclasses import dataclass
 from pathlib import Path
 
+SUITE = ("tests/decisions", "tests/worker/test_claims.py", "tests/worker/test_outbox.py", "tests/swarm")
+"""What notices wrong decisions, without servers."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -15,6 +18,8 @@ class Mutant:
     file: str
     old: str
     new: str
+    suite: tuple[str, ...] = SUITE
+    """The tests that must notice, the quickest first."""
 
     def places(self, root: Path) -> int:
         """How often `old` stands in the file; 1 while the table is up to date."""
@@ -298,8 +303,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what the bus lost is not published again",
         DISPATCHER,
-        "        for task, token in overdue:",
-        "        for task, token in ():",
+        "        if overdue:\n",
+        "        if False:\n",
     ),
     Mutant(
         "the first run takes the whole fleet",

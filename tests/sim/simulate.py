@@ -199,6 +199,7 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--seed", type=int, help="this one alone, with its trace's hash")
     parser.add_argument("--json", action="store_true", help="print an object instead of lines")
+    parser.add_argument("--brief", action="store_true", help="say which seeds failed, and nothing about them")
     options = parser.parse_args()
     logging.disable()  # what goes wrong goes wrong on purpose
     seeds = (
@@ -211,7 +212,8 @@ def main() -> int:
         virtual += outcome.virtual_seconds
         if outcome.problems:
             failed.append(seed)
-            print(described(outcome), file=sys.stderr, flush=True)
+            if not options.brief:
+                print(described(outcome), file=sys.stderr, flush=True)
         elif options.seed is not None:
             print(f"seed {seed}: no breach in {outcome.steps:,} steps; trace {outcome.trace}")
     report = {

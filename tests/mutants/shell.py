@@ -1,0 +1,110 @@
+"""Wrong shells: what carries decisions about, and keeps them true. Each names the tests that must notice."""
+
+from tests.mutants.table import Mutant
+
+APPEND = "blackboard/append.lua"
+STORE = ("tests/store/test_append.py", "tests/store/test_leases.py", "tests/store/test_redis_faults.py")
+SWARM = ("tests/swarm", "tests/sim/test_simulation.py")
+
+SHELL: tuple[Mutant, ...] = (
+    Mutant(
+        "an append needs no leader's token",
+        APPEND,
+        "if not holds and not creates then",
+        "if false then",
+        STORE,
+    ),
+    Mutant("an append needs no head", APPEND, "if head ~= expected then", "if false then", STORE),
+    Mutant(
+        "a batch that was applied before is not known again",
+        APPEND,
+        "if events > 0 and head == expected + events and meta[2] == digest then",
+        "if false then",
+        STORE,
+    ),
+    Mutant(
+        "an artifact is overwritten",
+        APPEND,
+        "if known and known ~= artifact_digest then",
+        "if false then",
+        STORE,
+    ),
+    Mutant(
+        "an artifact may name a body that is not there",
+        APPEND,
+        "if body ~= '' and redis.call('EXISTS', root .. ':body:' .. body) == 0 then",
+        "if false then",
+        STORE,
+    ),
+    Mutant(
+        "a result is acknowledged before its append",
+        "coordinator/inbox.py",
+        "    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:\n",
+        "    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:\n"
+        "        delivery.ack()\n",
+        SWARM,
+    ),
+    Mutant(
+        "the lease may run out while rows are read",
+        "coordinator/leader.py",
+        "        if not await self._hold():\n",
+        "        if False:\n",
+        SWARM,
+    ),
+    Mutant(
+        "a beat is judged before the rows are there",
+        "coordinator/leader.py",
+        "        if not self._leading:\n",
+        "        if False:\n",
+        SWARM,
+    ),
+    Mutant(
+        "a rollback is not noticed",
+        "coordinator/heads.py",
+        "return max(0, self._known.get(run, 0) - head)",
+        "return 0",
+        SWARM,
+    ),
+    Mutant(
+        "a dispatch counts as sent without a confirmation",
+        "coordinator/outbox.py",
+        "lost = not entry.confirmed or task.agent in empty",
+        "lost = task.agent in empty",
+        SWARM,
+    ),
+    Mutant(
+        "an empty queue is no sign of loss",
+        "coordinator/outbox.py",
+        "lost = not entry.confirmed or task.agent in empty",
+        "lost = not entry.confirmed",
+        SWARM,
+    ),
+    Mutant(
+        "a recorded step is made again",
+        "agents/journal.py",
+        "        if known is not None:\n            replayed()\n",
+        "        if False:\n            replayed()\n",
+        ("tests/worker/test_journal.py", *SWARM),
+    ),
+    Mutant(
+        "a step's value is used before it is recorded",
+        "agents/journal.py",
+        "        await self._record(step, len(raw) if step.body is None else 0)\n",
+        "",
+        ("tests/worker/test_journal.py", *SWARM),
+    ),
+    Mutant(
+        "a worker forgets a result once it is published",
+        "agents/outbox.py",
+        "        self._bytes += len(data)\n        subject",
+        "        self._bytes += len(data)\n        del self._kept[message.token]\n        subject",
+        ("tests/worker/test_outbox.py", *SWARM),
+    ),
+    Mutant(
+        "a lost lease goes on running",
+        "agents/runner.py",
+        '        running.stop("lost")\n',
+        "",
+        ("tests/worker/test_running.py", *SWARM),
+    ),
+)
