@@ -52,10 +52,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--states", type=int, default=1_000_000, help="states of each large world")
+    parser.add_argument("--states", type=int, default=1_000_000, help="at most, of each world")
     parser.add_argument("--json", action="store_true", help="print an object instead of lines")
     options = parser.parse_args()
-    found = {"small": explore(SMALL)}
+    found = {"small": explore(SMALL, options.states)}
     for name, bounds in LARGE.items():
         found[name] = explore(bounds, options.states)
     if options.json:

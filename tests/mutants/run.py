@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("protocol", "blackboard", "coordinator", "agents", "tests")
 ALL = (*MUTANTS, *SHELL)
 MODES = ("tests", "model", "simulation")
-MODEL_STATES = 50_000
+MODEL_STATES = 20_000
 TIMEOUT_SECONDS = 240
 """A mutant that makes the tests hang has been noticed."""
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
