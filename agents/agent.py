@@ -4,6 +4,7 @@ Declared by `@agent("explore", publishes=[Passage])` above `async def explore(co
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, Literal, Protocol, TypeVar
@@ -13,7 +14,7 @@ from pydantic import BaseModel, JsonValue
 from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import InvalidAgent
 from protocol.ids import TOKEN_PATTERN
-from protocol.messages import Failure, FollowUp, Id, Usage
+from protocol.messages import EffectKind, Failure, FollowUp, Id, Usage
 
 Payload_co = TypeVar("Payload_co", bound=BaseModel, covariant=True)
 Result = TypeVar("Result")
@@ -46,6 +47,25 @@ class Discovery:
     exhausted: bool = False
     """Nothing more is to be found in this direction."""
     usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The value of a step together with what it has cost."""
+
+    value: JsonValue
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What a tool's `reconcile` has found out: the effect did happen, and this is its value."""
+
+    value: JsonValue = None
+
+
+Reconcile = Callable[[str], Awaitable[Happened | None]]
+"""Asks the target of an effect, by the effect's key, whether it happened; None is a definite no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +133,42 @@ class Context(Protocol):
         self,
         path: str,
         request: JsonValue,
-        call: Callable[[], Awaitable[JsonValue]],
+        call: Callable[[], Awaitable[JsonValue | Priced]],
         *,
         usage: Usage | None = None,
     ) -> JsonValue:
         """A pure or model step of the journal: recorded once, replayed on a later attempt.
 
-        The value must be JSON. A step with the same path and request is told from the next by its occurrence.
-        :raises StepDiverged: never in this version: another request is another step.
+        The value must be JSON, or `Priced`; with a `usage` the step is a model call. A step with the same
+        path and request is told from the next by its occurrence. A call that raises is made again by
+        another attempt, unless it raised `KeptAside`.
+        :raises StepDiverged: when the journal has a step with another request, and may not be left.
+        """
+        ...
+
+    async def effect(
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[str], Awaitable[JsonValue]],
+        *,
+        kind: EffectKind = "unsafe",
+        reconcile: Reconcile | None = None,
+    ) -> JsonValue:
+        """Does something that others see, once: its intent is recorded before, its value after.
+
+        `call` is handed the effect's key, which is the same in every attempt. An intent without a value
+        is what a crash leaves; `kind` says what is done then. A call that raises `AgentFailure` leaves one
+        too, since nobody knows what it did.
+        :raises StepDiverged: as `step` does.
+        :raises EffectUnknown: when a person could not say either whether it happened.
+        """
+        ...
+
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        """Steps within have paths of their own: `name` and a slash before each.
+
+        Give each concurrent part of a task one, so that their steps cannot be mistaken for each other's.
         """
         ...
 
@@ -191,6 +239,33 @@ class InquiryFailed(AgentFailure):
     def __init__(self, path: str, failure: Failure) -> None:
         super().__init__("user", f"{path}: {failure.message}")
         self.failure = failure
+
+
+class StepDiverged(AgentFailure):
+    """The journal has a step with another request, and the run's policy or a person says no further."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__("user", f"{path}: the journal has another request: {reason}")
+
+
+class EffectUnknown(AgentFailure):
+    """Whether an effect happened is not known, and will not be."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__("user", f"{path}: nobody knows whether it happened: {reason}")
+
+
+class KeptAside(Exception):
+    """Raised by a step's call, from the error that it stands for, when a program may go on in spite of it.
+
+    `value` is recorded as the step's value once an effect follows, so that what led to the effect can be
+    replayed. Until then another attempt makes the call again.
+    """
+
+    def __init__(self, value: JsonValue, usage: Usage) -> None:
+        super().__init__("a call failed in a way that may pass")
+        self.value = value
+        self.usage = usage
 
 
 AgentFunction = Callable[[Context], Awaitable[Discovery]] | Callable[[Context], Discovery]

@@ -1,21 +1,23 @@
 """What an agent is handed: its task, the board and the journal."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 from pydantic import JsonValue
 
-from agents.agent import Found, Payload_co, View
+from agents.agent import Found, Payload_co, Priced, Reconcile, View
 from agents.board import Board
+from agents.branches import branch
 from agents.journal import Journal
 from agents.ledger import Holding
 from agents.observations import Observers, StepReplayed
+from agents.steps import Steps
 from agents.view import BoardView, load
 from agents.waiting import Suspend, Waits
 from protocol.artifacts import Artifact
-from protocol.messages import Grant, Usage
+from protocol.messages import EffectKind, Grant, Usage
 
 OpenJournal = Callable[[], Journal]
 
@@ -47,7 +49,8 @@ class TaskContext:
         self._holding = holding
         self._observers = observers
         self._open_journal = open_journal
-        self._journal: Journal | None = None
+        self._opened: Journal | None = None
+        self._made: Steps | None = None
         self._waits = Waits(holding, suspend)
 
     @property
@@ -62,20 +65,32 @@ class TaskContext:
         self,
         path: str,
         request: JsonValue,
-        call: Callable[[], Awaitable[JsonValue]],
+        call: Callable[[], Awaitable[JsonValue | Priced]],
         *,
         usage: Usage | None = None,
     ) -> JsonValue:
-        self._waits.moving += 1
-        try:
-            value = await self._steps().step(path, request, call, usage=usage, replayed=self._replayed)
-        finally:
-            self._waits.moving -= 1
+        value = await self._steps().step(path, request, call, usage)
         self.progress()
-        return cast("JsonValue", value)
+        return value
+
+    async def effect(
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[str], Awaitable[JsonValue]],
+        *,
+        kind: EffectKind = "unsafe",
+        reconcile: Reconcile | None = None,
+    ) -> JsonValue:
+        value = await self._steps().effect(path, request, call, kind, reconcile)
+        self.progress()
+        return value
+
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        return branch(name)
 
     async def ask(self, agent: str, question: str) -> JsonValue:
-        return await self._waits.agent(self._steps(), agent, question)
+        return await self._waits.agent(self._journal(), agent, question)
 
     async def ask_human(
         self,
@@ -86,25 +101,30 @@ class TaskContext:
         approves: JsonValue = None,
     ) -> JsonValue:
         return await self._waits.human(
-            self._steps(), question, choices=choices, timeout=timeout, approves=approves
+            self._journal(), question, choices=choices, timeout=timeout, approves=approves
         )
 
     async def wait_signal(self, name: str, *, timeout: timedelta | None = None) -> JsonValue:
-        return await self._waits.signal(self._steps(), name, timeout=timeout)
+        return await self._waits.signal(self._journal(), name, timeout=timeout)
 
     async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:
-        await self._waits.time(self._steps(), seconds=seconds, until_ms=until_ms)
+        await self._waits.time(self._journal(), seconds=seconds, until_ms=until_ms)
 
-    def _steps(self) -> Journal:
-        if self._journal is None:
-            self._journal = self._open_journal()
-        return self._journal
+    def _journal(self) -> Journal:
+        if self._opened is None:
+            self._opened = self._open_journal()
+        return self._opened
+
+    def _steps(self) -> Steps:
+        if self._made is None:
+            self._made = Steps(self._journal(), self._waits, self._replayed)
+        return self._made
 
     def progress(self) -> None:
         self._holding.progress += 1
 
-    def _replayed(self) -> None:
-        self._observers.notify(StepReplayed(self.agent))
+    def _replayed(self, usage: Usage) -> None:
+        self._observers.notify(StepReplayed(self.agent, usage))
 
 
 class OutOfReach(Exception):
@@ -168,11 +188,25 @@ class ProcessContext:
         self,
         path: str,  # noqa: ARG002
         request: JsonValue,  # noqa: ARG002
-        call: Callable[[], Awaitable[JsonValue]],  # noqa: ARG002
+        call: Callable[[], Awaitable[JsonValue | Priced]],  # noqa: ARG002
         *,
         usage: Usage | None = None,  # noqa: ARG002
     ) -> JsonValue:
         raise OutOfReach("journal")
+
+    async def effect(
+        self,
+        path: str,  # noqa: ARG002
+        request: JsonValue,  # noqa: ARG002
+        call: Callable[[str], Awaitable[JsonValue]],  # noqa: ARG002
+        *,
+        kind: EffectKind = "unsafe",  # noqa: ARG002
+        reconcile: Reconcile | None = None,  # noqa: ARG002
+    ) -> JsonValue:
+        raise OutOfReach("journal")
+
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        return branch(name)
 
     async def ask(self, agent: str, question: str) -> JsonValue:  # noqa: ARG002
         raise OutOfReach("way to ask")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from agents.agent import Agent, AgentFailure, Context, Discovery, agent
 from agents.dspy_model import ask, language_model
+from agents.dspy_tools import durable
 from agents.model_settings import ModelSettings, prepare_environment
 from protocol.messages import FollowUp
 
@@ -42,13 +43,13 @@ def dspy_agent(
     :raises InvalidAgent: for a name that cannot be a subject's token.
     :raises UnknownArtifactType: for a payload model that was not registered with `@artifact`.
     """
+    prepared = durable(module)
 
     async def run(context: Context) -> Discovery:
         settings = ModelSettings.of(context.settings)
         prepare_environment()
         lm = None if settings is None else language_model(settings)
-        answered = await ask(context, f"dspy/{name}", module, _inputs(context, module), lm)
-        outputs = answered.outputs
+        outputs = await ask(context, f"dspy/{name}", prepared, _inputs(context, prepared), lm)
         try:
             payload = publishes.model_validate(outputs)
         except ValidationError as error:
@@ -59,7 +60,6 @@ def dspy_agent(
             artifacts=[payload],
             reward=_reward(outputs.get("reward")),
             follow_ups=_follow_ups(outputs.get("follow_ups"), follow_up_agent),
-            usage=answered.usage,
         )
 
     return agent(name, consumes=consumes, publishes=[publishes], timeout=timeout)(run)
@@ -80,9 +80,10 @@ def _inputs(context: Context, module: dspy.Module) -> dict[str, JsonValue]:
 
 
 def _input_fields(module: dspy.Module) -> set[str]:
-    """The input fields of the first predictor: what the module as a whole is asked."""
+    """What the module as a whole is asked: its signature's input fields, or its first predictor's."""
     predictors: list[Any] = module.predictors()
-    return set(predictors[0].signature.input_fields) if predictors else {"topic", "goal"}
+    signature = getattr(module, "signature", None) or (predictors[0].signature if predictors else None)
+    return {"topic", "goal"} if signature is None else set(signature.input_fields)
 
 
 def _reward(value: JsonValue) -> float:

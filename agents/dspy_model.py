@@ -1,16 +1,19 @@
-"""Asking a language model through DSPy: construction, journal, usage, and whose fault an error is."""
+"""Running DSPy modules as parts of a task: models, the journal, and whose fault an error is."""
 
 # DSPy carries no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import anyio
+import anyio.to_thread
 import dspy
-from dspy.utils.callback import BaseCallback
+from dspy.predict.rlm import RLM
 from dspy.utils.exceptions import (
     AdapterParseError,
     ContextWindowExceededError,
@@ -22,13 +25,14 @@ from dspy.utils.exceptions import (
     LMRateLimitError,
     is_retryable_lm_error,
 )
-from dspy.utils.usage_tracker import UsageTracker, track_usage
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from agents.agent import AgentFailure, Context
+from agents.dspy_lm import journaled
+from agents.dspy_scope import SETTING, Branches, Scope
+from agents.dspy_tools import durable
 from agents.model_settings import ModelSettings
-from protocol.messages import Record, Usage
 
 _USER_ERRORS = (
     LMAuthError,
@@ -37,24 +41,6 @@ _USER_ERRORS = (
     LMInvalidRequestError,
     ContextWindowExceededError,
 )
-
-
-class Answered(Record):
-    """A recorded model step: the module's outputs by field, and what they have cost."""
-
-    outputs: dict[str, JsonValue]
-    usage: Usage
-
-
-class _CallCounter(BaseCallback):
-    """Counts requests, with those that DSPy makes again by itself when it cannot parse a reply."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def on_lm_start(self, call_id: str, instance: object, inputs: dict[str, Any]) -> None:
-        del call_id, instance, inputs
-        self.calls += 1
 
 
 def language_model(settings: ModelSettings) -> dspy.LM:
@@ -82,32 +68,57 @@ def language_model(settings: ModelSettings) -> dspy.LM:
         raise AgentFailure("user", f"model {settings.model!r}: {error}") from error
 
 
-async def ask(
-    context: Context, path: str, module: dspy.Module, inputs: Mapping[str, JsonValue], lm: dspy.BaseLM | None
-) -> Answered:
-    """Calls a module as a model step of the journal: a later attempt replays it and pays nothing.
+async def run(
+    context: Context, path: str, module: dspy.Module, inputs: Mapping[str, Any], lm: dspy.BaseLM | None = None
+) -> dspy.Prediction:
+    """Runs a module whose model calls and tool calls are steps of the task's journal, under this path.
 
-    Without `lm` the module's own model is asked. The outputs are JSON.
-    :raises AgentFailure: by who must act on the model's error.
+    A later attempt replays them, and pays nothing. Without `lm` the module's own models are asked, or
+    those of `dspy.settings`. A module with an `aforward` of its own runs in the worker's loop, any other in
+    a thread.
+    :raises AgentFailure: by who must act on a model's error.
     """
-    request: JsonValue = {"model": lm.model if lm is not None else "", "inputs": dict(inputs)}
-    call = partial(_call, module, inputs, lm)
-    recorded = await context.step(path, request, call, usage=Usage(model_calls=1))
-    return Answered.model_validate(recorded)
-
-
-async def _call(module: dspy.Module, inputs: Mapping[str, JsonValue], lm: dspy.BaseLM | None) -> JsonValue:
-    counter = _CallCounter()
-    overrides: dict[str, Any] = {"disable_history": True, "callbacks": [counter]}
-    if lm is not None:
-        overrides["lm"] = lm
+    scope = Scope(context, path)
+    module = durable(module)
+    model = lm or dspy.settings.lm
+    overrides: dict[str, Any] = {
+        SETTING: scope,
+        "callbacks": [*dspy.settings.get("callbacks", []), Branches()],
+        "disable_history": True,
+    }
+    if model is not None:
+        overrides["lm"] = journaled(model)
     try:
-        with dspy.context(**overrides), track_usage() as tracker:
-            prediction = await module.acall(**inputs)
+        with dspy.context(**overrides):
+            prediction = await _prediction(module, inputs)
     except DSPyError as error:
         raise failure_of(error) from error
-    outputs: dict[str, JsonValue] = to_jsonable_python(dict(prediction.items()))
-    return Answered(outputs=outputs, usage=_usage(tracker, counter.calls)).model_dump(mode="json")
+    finally:
+        scope.close()
+    if scope.failure is not None:
+        raise scope.failure
+    return prediction
+
+
+async def ask(
+    context: Context, path: str, module: dspy.Module, inputs: Mapping[str, JsonValue], lm: dspy.BaseLM | None
+) -> dict[str, JsonValue]:
+    """The outputs of a module by field, as JSON. :raises AgentFailure: as `run` does."""
+    prediction = await run(context, path, module, inputs, lm)
+    return to_jsonable_python(dict(prediction.items()))
+
+
+async def _prediction(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
+    if _runs_in_loop(module):
+        return await module.acall(**inputs)
+    threads = anyio.CapacityLimiter(math.inf)
+    return await anyio.to_thread.run_sync(partial(module, **inputs), abandon_on_cancel=True, limiter=threads)
+
+
+def _runs_in_loop(module: dspy.Module) -> bool:
+    """Whether a module can wait without blocking. RLM's generated code calls models synchronously."""
+    parts = [module, *(part for _, part in module.named_sub_modules())]
+    return hasattr(module, "aforward") and not any(isinstance(part, cast("type[Any]", RLM)) for part in parts)
 
 
 def failure_of(error: DSPyError) -> AgentFailure:
@@ -121,17 +132,3 @@ def failure_of(error: DSPyError) -> AgentFailure:
     if is_retryable_lm_error(error) or isinstance(error, AdapterParseError):
         return AgentFailure("transient", message)
     return AgentFailure("bug", message)
-
-
-def _usage(tracker: UsageTracker, calls: int) -> Usage:
-    totals = tracker.get_total_tokens().values()
-    return Usage(
-        model_calls=calls,
-        tokens_in=sum(_count(total, "prompt_tokens", "input_tokens") for total in totals),
-        tokens_out=sum(_count(total, "completion_tokens", "output_tokens") for total in totals),
-        cost_microdollars=None,
-    )
-
-
-def _count(total: Mapping[str, Any], *names: str) -> int:
-    return next((int(total[name]) for name in names if isinstance(total.get(name), int | float)), 0)

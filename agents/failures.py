@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 from agents.agent import AgentFailure
 from agents.board import BoardRefused
+from agents.outside import outside_failure
 from protocol.messages import Failure
 
 MESSAGE_LIMIT = 4_000
@@ -31,9 +32,9 @@ class FailedElsewhere(Exception):
 
 def failure_of(error: BaseException) -> Failure:
     """What an agent raised, classified. Of a group, what is worst: a bug before all else."""
-    causes = list(_leaves(error))
+    causes = [outside_failure(cause) or cause for cause in _leaves(error)]
     for cause in causes:
-        if not isinstance(cause, AgentFailure | TimeoutError | FailedElsewhere) and not _passing(cause):
+        if not isinstance(cause, AgentFailure | FailedElsewhere) and not _passing(cause):
             return _bug(cause, error)
     return _expected(causes[0], error)
 
@@ -45,7 +46,7 @@ def _expected(cause: BaseException, error: BaseException) -> Failure:
         case AgentFailure():
             return _bug(cause, error) if cause.kind == "bug" else _declared(cause)
         case _:
-            return Failure(kind="transient", message=_fitting(str(cause) or "timed out"))
+            return Failure(kind="transient", message=_fitting(str(cause)))
 
 
 def _passing(cause: BaseException) -> bool:

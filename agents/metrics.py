@@ -32,7 +32,7 @@ class WorkerMetrics:
             seen.ClaimUnanswered: lambda it: self.claims.labels("unanswered").inc(it.tasks),
             seen.TaskStarted: self._on_started,
             seen.TaskFinished: self._on_finished,
-            seen.StepReplayed: lambda it: self.replayed.labels(it.agent).inc(),
+            seen.StepReplayed: self._on_replayed,
             seen.DiscoveryPublished: lambda it: self.published.labels("again" if it.again else "first").inc(),
             seen.ReceiptReceived: self._on_receipt,
             seen.LeaseLost: lambda it: self.leases_lost.labels(it.agent).inc(),
@@ -62,6 +62,24 @@ class WorkerMetrics:
         self.replayed = Counter(
             "swarmboard_worker_steps_replayed",
             "Steps answered from the journal.",
+            ["agent"],
+            registry=registry,
+        )
+        self.saved_dollars = Counter(
+            "swarmboard_worker_cost_saved_by_replay_dollars",
+            "Known cost of calls that the journal answered.",
+            ["agent"],
+            registry=registry,
+        )
+        self.saved_calls = Counter(
+            "swarmboard_worker_calls_saved_by_replay",
+            "Calls that the journal answered.",
+            ["agent", "kind"],
+            registry=registry,
+        )
+        self.saved_tokens = Counter(
+            "swarmboard_worker_tokens_saved_by_replay",
+            "Tokens of model calls that the journal answered.",
             ["agent"],
             registry=registry,
         )
@@ -113,7 +131,10 @@ class WorkerMetrics:
         for agent in it.agents:
             for outcome in get_args(seen.Outcome):
                 self.finished.labels(agent, outcome)
-            for metric in (self.running, self.seconds, self.replayed, self.leases_lost):
+            for kind in ("model", "tool"):
+                self.saved_calls.labels(agent, kind)
+            saved = (self.saved_dollars, self.saved_tokens)
+            for metric in (self.running, self.seconds, self.replayed, self.leases_lost, *saved):
                 metric.labels(agent)
 
     def _on_claimed(self, it: seen.Claimed) -> None:
@@ -123,6 +144,14 @@ class WorkerMetrics:
 
     def _on_started(self, it: seen.TaskStarted) -> None:
         self.running.labels(it.agent).inc()
+
+    def _on_replayed(self, it: seen.StepReplayed) -> None:
+        self.replayed.labels(it.agent).inc()
+        usage = it.usage
+        self.saved_calls.labels(it.agent, "model").inc(usage.model_calls)
+        self.saved_calls.labels(it.agent, "tool").inc(usage.tool_calls)
+        self.saved_tokens.labels(it.agent).inc(usage.tokens_in + usage.tokens_out)
+        self.saved_dollars.labels(it.agent).inc((usage.cost_microdollars or 0) / 1_000_000)
 
     def _on_finished(self, it: seen.TaskFinished) -> None:
         self.running.labels(it.agent).dec()

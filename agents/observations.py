@@ -54,9 +54,10 @@ class TaskFinished:
 
 @plain
 class StepReplayed:
-    """A step was answered from the journal instead of being made again."""
+    """A step was answered from the journal instead of being made again; what it had cost is saved."""
 
     agent: str
+    usage: Usage
 
 
 @plain

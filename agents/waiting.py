@@ -4,7 +4,8 @@ A task is suspended when it waits and nothing else of it moves: no step is under
 while none begins. What is no step does not count; it is done again when the task is resumed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import anyio
@@ -35,6 +36,15 @@ class Waits:
         self._open: dict[int, Wait] = {}
         self.suspended = False
 
+    @contextmanager
+    def moves(self) -> Generator[None]:
+        """A step is under way in this block: the task is not suspended."""
+        self.moving += 1
+        try:
+            yield
+        finally:
+            self.moving -= 1
+
     async def agent(self, journal: Journal, agent: str, question: str) -> JsonValue:
         return await self._answer(
             journal,
@@ -57,6 +67,19 @@ class Waits:
         wait = {"kind": "human", "target": "human", **asked, "timeout_ms": _milliseconds(timeout)}
         return await self._answer(journal, "human", asked, wait)
 
+    async def decision(
+        self,
+        journal: Journal,
+        path: str,
+        asked: Mapping[str, JsonValue],
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+    ) -> JsonValue:
+        """What a person says about this very task, under a path of its own."""
+        wait = {"kind": "human", "target": "human", "question": question, "choices": list(choices)}
+        return await self._answer(journal, path, asked, wait)
+
     async def signal(self, journal: Journal, name: str, *, timeout: timedelta | None) -> JsonValue:
         wait = {"kind": "signal", "target": name, "timeout_ms": _milliseconds(timeout)}
         return await self._answer(journal, f"signal/{name}", {}, wait)
@@ -71,11 +94,8 @@ class Waits:
     async def _answer(
         self, journal: Journal, path: str, request: object, fields: Mapping[str, object]
     ) -> JsonValue:
-        self.moving += 1
-        try:
+        with self.moves():
             digest, occurrence, answer = await journal.answer(path, request)
-        finally:
-            self.moving -= 1
         if answer is not None:
             self._holding.progress += 1
             return _value(path, answer)

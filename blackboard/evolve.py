@@ -5,6 +5,7 @@ reloads when an append is refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 from blackboard import events as ev
@@ -26,8 +27,10 @@ from blackboard.state import (
     unindex_task,
 )
 from protocol.artifacts import digest_of
-from protocol.messages import Step
+from protocol.messages import NO_USAGE, Step, Usage
 
+_UNKNOWN = {"intent": 1, "effect": -1}
+"""What a step adds to the effects of which nobody knows whether they happened."""
 PARENTS_LIMIT = 100
 """Further parents in a direction's row, which stays small however often it is proposed; the log has all."""
 
@@ -61,12 +64,12 @@ def fold(events: Iterable[Event]) -> RunState:
 
 
 def step_key(step: Step) -> StepKey:
-    """Values and answers match by path, request and occurrence, effects without the request."""
+    """Intents and effects match by path and ordinal, all else by path, request and occurrence."""
     if step.kind in ("pure", "model"):
         return "value", step.path, step.request, step.occurrence
-    if step.kind == "answer":
-        return "answer", step.path, step.request, step.occurrence
-    return step.kind, step.path, "", step.occurrence
+    if step.kind in ("intent", "effect"):
+        return step.kind, step.path, "", step.occurrence
+    return step.kind, step.path, step.request, step.occurrence
 
 
 def step_digest(step: Step) -> str:
@@ -233,7 +236,7 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     if event.status == "cancelled":
         expire(direction)
     else:
-        tell(direction, task.visit, event.reward_micro, event.usage.cost_microdollars or 0)
+        tell(direction, task.visit, event.reward_micro, task.usage.cost_microdollars or 0)
     totals = _totals(state)
     totals.tasks[event.status] = totals.tasks.get(event.status, 0) + 1
     totals.usage = totals.usage.plus(event.usage)
@@ -252,7 +255,17 @@ def _result_refused(state: RunState, event: ev.ResultRefused) -> None:
 
 
 def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
+    """What a step has cost counts once it is recorded, whatever becomes of its attempt."""
     _add_steps(state, event.task, event.first, event.steps)
+    spent = usage_of(event.steps)
+    if not spent.is_nothing:
+        totals = _totals(state)
+        totals.usage = totals.usage.plus(spent)
+
+
+def usage_of(steps: Iterable[Step]) -> Usage:
+    """What steps have cost together."""
+    return reduce(Usage.plus, (step.usage for step in steps), NO_USAGE)
 
 
 def _add_steps(state: RunState, identity: str, first: int, steps: Sequence[Step]) -> None:
@@ -264,6 +277,9 @@ def _add_steps(state: RunState, identity: str, first: int, steps: Sequence[Step]
         state.changes["step", f"{task.id}:{number:06d}"] = step
         if known is not None:
             known[step_key(step)] = step_digest(step)
+        task.usage = task.usage.plus(step.usage)
+        task.unknown += _UNKNOWN.get(step.kind, 0)
+        task.divergences += step.kind == "divergence"
     task.steps = first + len(steps)
 
 

@@ -156,6 +156,15 @@ class RedisStore(AsyncContextManagerMixin):
     async def get(self, run: str, digest: str, *, offset: int, limit: int) -> tuple[bytes, int]:
         return await redis_bodies.get(self._link, self._keyspace.run(run), digest, offset=offset, limit=limit)
 
+    async def keep(self, run: str, digests: Sequence[str]) -> None:
+        await redis_bodies.keep(self._link, self._keyspace.run(run), digests)
+
+    async def can_sync(self) -> bool:
+        return redis_server.can_sync(await redis_server.facts(self._link))
+
+    async def sync(self) -> None:
+        await redis_server.sync(self._link, self._keyspace.sync)
+
     async def finish(self, run: str, *, keep_seconds: float) -> None:
         """The first call sets the time of expiry. From then on appends let what they add expire too."""
         keys = self._keyspace.run(run)

@@ -1,6 +1,7 @@
 """Bodies in Redis: written in chunks beside their final place, moved there once their digest was checked."""
 
 import hashlib
+from collections.abc import Sequence
 
 from redis.asyncio.connection import AbstractConnection
 
@@ -63,6 +64,17 @@ async def _digest(connection: AbstractConnection, key: str) -> str:
         at += len(piece)
         if len(piece) < CHUNK_BYTES:
             return digest.hexdigest()
+
+
+async def keep(link: RedisLink, keys: Keys, digests: Sequence[str]) -> None:
+    """:raises NotFound: when there is no whole body under one of the digests."""
+    for digest in digests:
+        body = keys.body(digest)
+        there, _, _ = await link.transaction(
+            "keep", [("EXISTS", body), ("PERSIST", body), ("SADD", keys.bodies, digest)]
+        )
+        if not there:
+            raise NotFound("body", digest)
 
 
 async def get(link: RedisLink, keys: Keys, digest: str, *, offset: int, limit: int) -> tuple[bytes, int]:

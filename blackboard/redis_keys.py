@@ -77,5 +77,10 @@ class Keyspace:
     def active(self) -> str:
         return f"{self.prefix}:runs:active"
 
+    @property
+    def sync(self) -> str:
+        """Written before a wait for the disk, which counts from a connection's own last write."""
+        return f"{self.prefix}:sync"
+
     def run(self, run: str) -> Keys:
         return Keys(f"{self.prefix}:{{{run}}}")

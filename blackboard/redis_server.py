@@ -1,10 +1,13 @@
 """What a Redis server says about itself, and whether a store may trust it."""
 
-from blackboard.redis_link import RedisLink
+from blackboard.redis_link import RedisLink, exchange
 from protocol.errors import StoreUnavailable
 
 OLDEST = (7, 0)
 """PEXPIRE GT, SET NX GET and scripts with flags need it."""
+WAITS_FOR_DISK = (7, 2)
+"""WAITAOF needs it."""
+KEY_MS = 60_000
 
 
 async def facts(link: RedisLink) -> dict[str, str]:
@@ -35,9 +38,35 @@ def check(found: dict[str, str]) -> None:
             f"maxmemory-policy is {policy}, so Redis may drop acknowledged data; "
             "set `maxmemory-policy noeviction` in redis.conf, or CONFIG SET it",
         )
-    version = found["version"]
-    if version != "unknown" and tuple(map(int, version.split(".")[:2])) < OLDEST:
-        raise StoreUnavailable("opening", f"Redis {version} is too old; install 7.0 or newer")
+    if found["version"] != "unknown" and _version(found) < OLDEST:
+        raise StoreUnavailable("opening", f"Redis {found['version']} is too old; install 7.0 or newer")
+
+
+def _version(found: dict[str, str]) -> tuple[int, ...]:
+    """Major and minor; nothing where it is not known."""
+    known = found["version"] != "unknown"
+    return tuple(map(int, found["version"].split(".")[:2])) if known else ()
+
+
+def can_sync(found: dict[str, str]) -> bool:
+    """Whether the server can say that something is on its disk."""
+    if found["durability"] == "durable":
+        return True
+    return found["appendonly"] == "yes" and _version(found) >= WAITS_FOR_DISK
+
+
+async def sync(link: RedisLink, key: str) -> None:
+    """Waits for the disk. The append-only file is one sequence, so a write that is there has all before it.
+
+    :raises StoreUnavailable: when it is not there in time.
+    """
+    limit_ms = round(link.settings.timeout_seconds * 900)
+    async with link.connection("sync") as connection:
+        _, (synced, _) = await exchange(
+            connection, [("SET", key, "1", "PX", KEY_MS), ("WAITAOF", 1, 0, limit_ms)]
+        )
+    if not synced:
+        raise StoreUnavailable("sync", f"not on disk in {limit_ms / 1000:g} s")
 
 
 async def _info(link: RedisLink) -> dict[str, str]:

@@ -47,6 +47,10 @@ class TaskRow:
     failure: Failure | None = None
     artifacts: int = 0
     steps: int = 0
+    unknown: int = 0
+    """Recorded intents without an outcome."""
+    divergences: int = 0
+    """Times that another request came than the recorded one."""
 
 
 @dataclass(slots=True)

@@ -163,6 +163,21 @@ class BlackboardStore(Protocol):
         """A part of a body and its whole size. :raises NotFound: when there is none."""
         ...
 
+    async def keep(self, run: str, digests: Sequence[str]) -> None:
+        """Keeps bodies for as long as their run. :raises NotFound: when one is not there; the others stay."""
+        ...
+
+    async def can_sync(self) -> bool:
+        """Whether `sync` can promise anything here."""
+        ...
+
+    async def sync(self) -> None:
+        """Returns once all that was appended before is on disk, so that no power loss takes it back.
+
+        :raises StoreUnavailable: when that is not so in time.
+        """
+        ...
+
     async def finish(self, run: str, *, keep_seconds: float) -> None:
         """Takes an ended run off the active list and lets everything of it expire after `keep_seconds`."""
         ...

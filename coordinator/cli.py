@@ -28,6 +28,7 @@ VERBS = {
     "signal": "Send a signal to the tasks that wait for it.",
     "artifacts": "List or print a run's artifacts.",
     "tasks": "List a run's tasks, and how they ended.",
+    "unknowns": "List effects whose outcome was lost, or say what became of one.",
     "workers": "List the workers, and what they hold.",
     "frontier": "Show a run's directions, and why one was chosen.",
     "config": "Show every setting, and where its value came from.",

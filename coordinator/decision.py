@@ -48,8 +48,11 @@ class Commit:
 
 @plain
 class RecordSteps:
+    """`on_disk`: the answer waits for the disk, since an effect that cannot be repeated follows it."""
+
     request: RecordRequest
     source: Source
+    on_disk: bool = False
 
 
 @plain
@@ -148,6 +151,14 @@ class Reply:
 
 
 @plain
+class ReplyOnceOnDisk:
+    """A reply that says something which no power loss may take back."""
+
+    source: Source
+    message: Record
+
+
+@plain
 class Acknowledge:
     """Settle a delivery: its consequences are committed."""
 
@@ -193,7 +204,7 @@ Command = (
     | AnswerInquiry
     | Lead
 )
-Effect = Publish | AnswerClaim | Reply | Acknowledge | SendReceipt | SendDrop | Bury | Ring
+Effect = Publish | AnswerClaim | Reply | ReplyOnceOnDisk | Acknowledge | SendReceipt | SendDrop | Bury | Ring
 
 
 @dataclass(slots=True)

@@ -16,11 +16,13 @@ from coordinator.decision import (
     Effect,
     Publish,
     Reply,
+    ReplyOnceOnDisk,
     Ring,
     SendDrop,
     SendReceipt,
 )
 from coordinator.decisions.dispatch import deadline_ms
+from coordinator.observations import StoreRetry
 from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.reading import step_row_keys
@@ -76,6 +78,8 @@ class Release:
                     drops[effect.worker].append(effect.lease)
                 case Reply():
                     self._office.post.reply(cast("Message", effect.source), effect.message)
+                case ReplyOnceOnDisk():
+                    self._tasks.start_soon(self._reply_once_on_disk, effect)
                 case Bury():
                     self._tasks.start_soon(self._bury, effect.letter)
                 case Ring():
@@ -84,6 +88,15 @@ class Release:
         for worker in sorted({*receipts, *drops}):
             control = Control(receipts=tuple(receipts[worker]), drop=tuple(drops[worker]))
             self._office.post.control(worker, control)
+
+    async def _reply_once_on_disk(self, effect: ReplyOnceOnDisk) -> None:
+        """Without an answer the request is repeated, and waits again."""
+        try:
+            await self._office.store.sync()
+        except StoreUnavailable:
+            self._office.observers.notify(StoreRetry(self._run.state.spec.run, "sync"))
+            return
+        self._office.post.reply(cast("Message", effect.source), effect.message)
 
     def _ring(self, identity: str) -> None:
         """Says that an inquiry is open, or how it was answered. The record in the log is the truth."""

@@ -13,15 +13,16 @@ from coordinator.observations import Refused
 from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.pace import Pace
-from coordinator.reading import Journals, Unpacking, check_sizes
+from coordinator.reading import Journals, Unpacking, asks_the_store, bodies_of, check_sizes, is_unsafe
 from protocol.codec import decode_as
-from protocol.errors import InvalidMessage, Overloaded, StoreUnavailable
+from protocol.errors import InvalidMessage, NotFound, Overloaded, StoreUnavailable
 from protocol.messages import (
     INLINE_BODY_BYTES,
     AnswerRequest,
     CancelRequest,
     ClaimRequest,
     Record,
+    RecordReply,
     RecordRequest,
     SwarmDiscovery,
 )
@@ -29,6 +30,10 @@ from protocol.transport.contract import Delivery, Message
 
 Request = TypeVar("Request", bound=Record)
 RETRY_SECONDS = 1.0
+NO_DISK = (
+    "the store cannot say that an intent is on disk, and an unsafe effect must not happen before: use Redis "
+    "7.2 or newer with `appendonly yes`, or declare the effect idempotent, keyed or reconcilable"
+)
 
 
 class Inbox:
@@ -79,18 +84,27 @@ class Inbox:
         request = self._admitted(message, RecordRequest, _check_record)
         if request is None:
             return
-        if self._journals.known(request.task):
+        if self._journals.known(request.task) and not asks_the_store(request.steps):
             self._group.do(RecordSteps(request, message))
         else:
-            self._tasks.start_soon(self._record_after_reading, request, message)
+            self._tasks.start_soon(self._record_after_asking, request, message)
 
-    async def _record_after_reading(self, request: RecordRequest, message: Message) -> None:
+    async def _record_after_asking(self, request: RecordRequest, message: Message) -> None:
+        """What a leader must read, keep or know of the store before it can decide."""
+        store = self._office.store
+        on_disk = any(is_unsafe(step) for step in request.steps)
         try:
             await self._journals.read(request.task)
-        except StoreUnavailable as error:
+            await store.keep(self._run, bodies_of(request.steps))
+            can_sync = not on_disk or await store.can_sync()
+        except (StoreUnavailable, NotFound) as error:
             self._office.post.refuse(message, error)
             return
-        self._group.do(RecordSteps(request, message))
+        if can_sync:
+            self._group.do(RecordSteps(request, message, on_disk=on_disk))
+        else:
+            self._office.observers.notify(Refused("steps", "not_durable"))
+            self._office.post.reply(message, RecordReply(verdict="refused", reason=NO_DISK))
 
     def _on_cancel(self, message: Message) -> None:
         request = self._admitted(message, CancelRequest)

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from coordinator import observations as seen
+from protocol.messages import Usage
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -79,6 +80,7 @@ class CoordinatorMetrics:
             seen.Dispatched: self._on_dispatched,
             seen.Claimed: self._on_claimed,
             seen.Settled: self._on_settled,
+            seen.Spent: lambda it: self._count(self._agent(it.agent), it.usage),
             seen.Requeued: lambda it: self._agent(it.agent).requeued[it.cause].inc(),
             seen.Appended: self._on_appended,
             seen.Backlog: self._on_backlog,
@@ -131,13 +133,22 @@ class CoordinatorMetrics:
             registry=registry,
         )
         self.calls = Counter(
-            "swarmboard_calls", "Model and tool calls of settled tasks.", ["agent", "kind"], registry=registry
+            "swarmboard_calls",
+            "Model and tool calls.",
+            ["agent", "kind"],
+            registry=registry,
         )
         self.tokens = Counter(
-            "swarmboard_model_tokens", "Tokens of settled tasks.", ["agent", "direction"], registry=registry
+            "swarmboard_model_tokens",
+            "Tokens of model calls.",
+            ["agent", "direction"],
+            registry=registry,
         )
         self.dollars = Counter(
-            "swarmboard_cost_dollars", "Known cost of settled tasks.", ["agent"], registry=registry
+            "swarmboard_cost_dollars",
+            "Known cost.",
+            ["agent"],
+            registry=registry,
         )
         self.unpriced = Counter(
             "swarmboard_tasks_of_unknown_cost",
@@ -230,10 +241,12 @@ class CoordinatorMetrics:
         series.seconds.observe(it.seconds)
         if it.status == "done":
             series.reward.observe(it.reward)
-        usage = it.usage
-        if usage.cost_microdollars is None:
-            series.unpriced.inc()
-        elif usage.cost_microdollars:
+        series.unpriced.inc(not it.priced)
+        self._count(series, it.usage)
+
+    @staticmethod
+    def _count(series: _AgentSeries, usage: Usage) -> None:
+        if usage.cost_microdollars:
             series.dollars.inc(usage.cost_microdollars / 1_000_000)
         if usage.model_calls or usage.tool_calls:
             series.model_calls.inc(usage.model_calls)

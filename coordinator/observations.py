@@ -15,7 +15,7 @@ RequeueCause = Literal[
     "silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity", "answered"
 ]
 RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
-RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded"]
+RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded", "not_durable"]
 LeadEnd = Literal["released", "stale", "rolled_back", "unavailable", "failed"]
 
 
@@ -100,6 +100,18 @@ class Settled:
     seconds: float
     reward: float
     usage: Usage
+    """What the task spent besides its recorded steps."""
+    priced: bool
+    """Whether all that the task has cost is known."""
+
+
+@plain
+class Spent:
+    """Steps were recorded that have cost something."""
+
+    run: str
+    agent: str
+    usage: Usage
 
 
 @plain
@@ -172,6 +184,7 @@ Observation = (
     | Dispatched
     | Claimed
     | Settled
+    | Spent
     | Requeued
     | Refused
     | WorkerSilent

@@ -2,6 +2,7 @@
 
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
+from blackboard.evolve import usage_of
 from blackboard.state import RunState
 from coordinator.observations import (
     Claimed,
@@ -10,6 +11,7 @@ from coordinator.observations import (
     Refused,
     Requeued,
     Settled,
+    Spent,
     WorkerSilent,
 )
 
@@ -26,9 +28,14 @@ def observe(event: Event, state: RunState, observers: Observers) -> None:
         case ev.TaskSettled():
             task = state.tasks[event.task]
             seconds = (event.at_ms - (task.claimed_ms or task.dispatched_ms or event.at_ms)) / 1000
+            reward, priced = event.reward_micro / MICRO, task.usage.cost_microdollars is not None
             observers.notify(
-                Settled(run, task.agent, event.status, seconds, event.reward_micro / MICRO, event.usage)
+                Settled(run, task.agent, event.status, seconds, reward, event.usage, priced=priced)
             )
+        case ev.StepsRecorded():
+            spent = usage_of(event.steps)
+            if not spent.is_nothing:
+                observers.notify(Spent(run, state.tasks[event.task].agent, spent))
         case ev.TaskRequeued():
             observers.notify(Requeued(run, state.tasks[event.task].agent, event.cause))
         case ev.ResultRefused():

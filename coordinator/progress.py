@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
+from blackboard.evolve import usage_of
+from protocol.messages import Usage
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class Progress:
                 self.artifacts[event.artifact.type] += 1
             case ev.TaskSettled():
                 yield from self._settled(event)
+            case ev.StepsRecorded():
+                self._spent(usage_of(event.steps))
             case ev.TaskRequeued():
                 yield f"task {event.task} waits for another attempt: {event.reason}"
             case ev.TaskSuspended():
@@ -60,15 +64,18 @@ class Progress:
     def _settled(self, event: ev.TaskSettled) -> Iterator[str]:
         agent = self.agents.pop(event.task, "?")
         self.settled[agent] += 1
-        cost = event.usage.cost_microdollars
-        known = self.cost_microdollars is not None and cost is not None
-        self.cost_microdollars = (self.cost_microdollars or 0) + (cost or 0) if known else None
+        self._spent(event.usage)
         if event.status != "done":
             yield f"task {event.task} of {agent} ended {event.status}: {event.reason}"
         elif agent == "explore":
             self.explored += 1
             topic = self.topics.get(self._visited.get(event.task, ""), "")
             yield f"explored {topic!r}: {event.artifacts} passages, reward {event.reward_micro / MICRO:.2f}"
+
+    def _spent(self, usage: Usage) -> None:
+        cost = usage.cost_microdollars
+        known = self.cost_microdollars is not None and cost is not None
+        self.cost_microdollars = (self.cost_microdollars or 0) + (cost or 0) if known else None
 
     def summary(self) -> str:
         """One line, for a live display."""

@@ -32,6 +32,22 @@ def check_sizes(steps: Sequence[Step]) -> None:
             raise MessageTooLarge(f"value of step {step.path}", size, INLINE_BODY_BYTES)
 
 
+def is_unsafe(step: Step) -> bool:
+    """Whether a step is the intent of an effect that must not be repeated."""
+    return step.kind == "intent" and isinstance(step.value, dict) and step.value.get("effect") == "unsafe"
+
+
+def bodies_of(steps: Sequence[Step]) -> Sequence[str]:
+    """Digests of what steps have put apart."""
+    bodies = [step.body for step in steps] + [step.asked.body for step in steps if step.asked is not None]
+    return [body.digest for body in bodies if body is not None]
+
+
+def asks_the_store(steps: Sequence[Step]) -> bool:
+    """Whether the store has a say in the recording of steps."""
+    return any(is_unsafe(step) for step in steps) or bool(bodies_of(steps))
+
+
 class Journals:
     """Brings the step digests of tasks that ran under an earlier leader into the state."""
 

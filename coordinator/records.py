@@ -25,8 +25,9 @@ from blackboard.state import DirectionRow, InquiryRow, TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator.reading import step_row_keys
 from protocol.artifacts import Artifact, canonical_json
+from protocol.deltas import whole
 from protocol.errors import InvalidSettings, NotFound, StoreUnavailable
-from protocol.messages import QueryRequest, Step
+from protocol.messages import BodyRef, QueryRequest, Step
 
 PAGE = 200
 POLL_SECONDS = 0.25
@@ -163,6 +164,24 @@ class Records:
         keys = step_row_keys(task.id, 0, task.steps)
         return decode_steps(await self._store.rows(run, "step", keys) if keys else {})
 
+    async def requests(self, run: str, steps: Sequence[Step]) -> Sequence[str]:
+        """The requests of a task's steps, as text; empty for steps that tell none. `steps` are all of it."""
+        texts: dict[str, str] = {}
+        requests: list[str] = []
+        for step in steps:
+            if step.asked is None:
+                requests.append("")
+                continue
+            body = step.asked.body
+            bodies = {} if body is None else {body.digest: (await self._whole(run, body)).decode()}
+            texts[step.path] = whole(texts.get(step.path), step.asked, bodies)
+            requests.append(texts[step.path])
+        return requests
+
+    async def value(self, run: str, step: Step) -> JsonValue:
+        """The value of a step, wherever it is kept."""
+        return step.value if step.body is None else json.loads(await self._whole(run, step.body))
+
     async def inquiries(self, run: str) -> Sequence[InquiryRow]:
         """What the run's tasks have asked, oldest first, answered or not."""
         rows = map(decode_inquiry, (await self._store.rows(run, "inquiry")).values())
@@ -214,10 +233,13 @@ class Records:
         """
         if artifact.body is None:
             return canonical_json(artifact.payload)
+        return await self._whole(run, artifact.body)
+
+    async def _whole(self, run: str, body: BodyRef) -> bytes:
         parts: list[bytes] = []
         offset = 0
-        while offset < artifact.body.size_bytes:
-            data, _ = await self._store.get(run, artifact.body.digest, offset=offset, limit=4 * 1024 * 1024)
+        while offset < body.size_bytes:
+            data, _ = await self._store.get(run, body.digest, offset=offset, limit=4 * 1024 * 1024)
             parts.append(data)
             offset += len(data)
         return b"".join(parts)

@@ -19,6 +19,8 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 TOPIC_LIMIT = 2_000
 WAITS_LIMIT = 1_000
 INLINE_BODY_BYTES = 64 * 1024
+VALUE_BYTES = 16 * 1024
+"""What of a step is larger travels by claim check, so that a batch of small ones fits a message."""
 CHUNK_BYTES = 512 * 1024
 REPLY_BYTES = 256 * 1024
 
@@ -38,6 +40,8 @@ class Usage(Record):  # noqa: PLW1641 - pydantic makes the hash
     tool_calls: Count = 0
     tokens_in: Count = 0
     tokens_out: Count = 0
+    tokens_cached: Count = 0
+    """Those of `tokens_in` that the provider had in its prompt cache."""
     cost_microdollars: Count | None = 0
     busy_ms: Count = 0
 
@@ -67,6 +71,7 @@ class Usage(Record):  # noqa: PLW1641 - pydantic makes the hash
             tool_calls=self.tool_calls + other.tool_calls,
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_out=self.tokens_out + other.tokens_out,
+            tokens_cached=self.tokens_cached + other.tokens_cached,
             cost_microdollars=cost,
             busy_ms=self.busy_ms + other.busy_ms,
         )
@@ -273,14 +278,61 @@ class Answer(Record):
     timed_out: bool = False
 
 
+class Asked(Record):
+    """A request as text, told from the request of the step before it on the same path.
+
+    It is that text's first `head` characters, what is given here, and its last `tail` characters; so a
+    conversation that grows costs what is new in it. With both 0 it is whole.
+    """
+
+    head: Count = 0
+    tail: Count = 0
+    text: Annotated[str, StringConstraints(max_length=VALUE_BYTES)] = ""
+    body: BodyRef | None = None
+    """Set when what is new travels by claim check, as UTF-8."""
+
+
+EffectKind = Literal["idempotent", "keyed", "reconcilable", "unsafe"]
+"""What may be done about an effect of which nobody knows whether it happened.
+
+`idempotent`: do it again. `keyed`: do it again under the same key, which its target knows it by.
+`reconcilable`: ask its target. `unsafe`: ask a person.
+"""
+
+
+class Intent(Record):
+    """The value of an intent's step: what is about to be done, and the key that its target may know it by.
+
+    The key follows from run, task, path and ordinal: it is the same in every attempt.
+    """
+
+    effect: EffectKind
+    key: Id
+
+
+class Divergence(Record):
+    """The value of a divergence's step: another request came where the journal has step `number`.
+
+    `set_aside` are the numbers of the recorded steps that are not used any more. `verdict` is `failed`
+    where the run's policy, or a person, did not let the task go on.
+    """
+
+    number: Count
+    recorded: str
+    asked: str
+    verdict: Literal["went on", "failed"]
+    set_aside: Annotated[tuple[Count, ...], FailFast()] = ()
+
+
 class Step(Record):
     """One recorded step of a task's journal.
 
-    Model calls, pure steps and answers match by (`path`, `request`, `occurrence`), effects by (`path`,
-    `occurrence`). An `answer` is recorded by the leader; its value is an `Answer`.
+    Model calls, pure steps and answers match by (`path`, `request`, `occurrence`); intents and effects by
+    (`path`, `occurrence`), which counts the effects of the path. An `answer` is recorded by the leader;
+    its value is an `Answer`. That of an `intent` is an `Intent`, that of a `divergence` a `Divergence`.
     """
 
-    kind: Literal["pure", "model", "intent", "effect", "answer"]
+    kind: Literal["pure", "model", "intent", "effect", "answer", "divergence"]
     path: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     request: Annotated[str, StringConstraints(max_length=64)] = ""
     """Digest of the request, without secrets, timeouts and clocks."""
@@ -288,6 +340,13 @@ class Step(Record):
     value: JsonValue = None
     body: BodyRef | None = None
     usage: Usage = NO_USAGE
+    asked: Asked | None = None
+    together: bool = False
+    """Another step of the path was under way meanwhile: their order means nothing."""
+    failed: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=64)], ...], FailFast(), Field(max_length=1000)
+    ] = ()
+    """Digests of requests that failed on this path since its last step: another attempt makes them again."""
 
 
 class Grant(Lease):
@@ -344,9 +403,13 @@ class RecordRequest(Lease):
 
 
 class RecordReply(Record):
-    """`verdict` is `recorded`, `stale` (the lease moved on) or `conflict` (the same key, another payload)."""
+    """What became of a request to record.
 
-    verdict: Literal["recorded", "stale", "conflict"]
+    `recorded`; `stale`: the lease moved on; `conflict`: the same key, another payload; `refused`: the
+    store cannot promise that the intent of an unsafe effect is on disk.
+    """
+
+    verdict: Literal["recorded", "stale", "conflict", "refused"]
     reason: str = ""
 
 

@@ -14,7 +14,6 @@ from agents.agent import AgentFailure, Context
 from agents.dspy_model import ask, language_model
 from agents.model_settings import ModelSettings
 from agents.research.roles import Judgement, Reading, Sentence
-from protocol.messages import Usage
 
 Typed = TypeVar("Typed")
 
@@ -65,7 +64,6 @@ class ModelRoles:
     def __init__(self, context: Context, model: ModelSettings) -> None:
         self._context = context
         self._lm = language_model(model)
-        self.usage = Usage()
 
     async def plan(self, question: str, outline: Sequence[str]) -> tuple[str, ...]:
         inputs: dict[str, JsonValue] = {"question": question, "outline": list(outline)}
@@ -88,9 +86,7 @@ class ModelRoles:
         self, role: str, signature: type[dspy.Signature], inputs: dict[str, JsonValue]
     ) -> dict[str, JsonValue]:
         module = dspy.ChainOfThought(signature)
-        answered = await ask(self._context, f"model/{role}", module, inputs, self._lm)
-        self.usage = self.usage.plus(answered.usage)
-        return answered.outputs
+        return await ask(self._context, f"model/{role}", module, inputs, self._lm)
 
 
 def _typed(adapter: TypeAdapter[Typed], value: JsonValue) -> Typed:

@@ -26,7 +26,7 @@ from agents.research.roles import Judgement, Roles, model_roles
 from agents.research.settings import ResearchSettings
 from agents.research.vocabulary import STOP_WORDS
 from protocol.ids import derive, normalise_topic
-from protocol.messages import TOPIC_LIMIT, FollowUp, Usage
+from protocol.messages import TOPIC_LIMIT, FollowUp
 
 MAX_VISITS_RANKED = 200
 """How deep a direction can be read in all, in passages."""
@@ -66,12 +66,11 @@ def explore(context: Context) -> Discovery:
     except FileNotFoundError as error:
         raise AgentFailure("user", f"corpus: {error.filename} does not exist") from error
     context.progress()
-    evidence, rejected, usage = [_evidence(hit, topic) for hit in hits], list[Rejected](), Usage()
+    evidence, rejected = [_evidence(hit, topic) for hit in hits], list[Rejected]()
     roles = model_roles(context)
     if roles is not None and hits:
         evidence, rejected, model_proposals = _judged(roles, context.goal, topic, hits)
         proposals = (*model_proposals, *proposals)[: settings.follow_ups]
-        usage = roles.usage
     novelties = _novelties(context, [item.quotation for item in evidence])
     passages = [
         Passage.model_validate({**item.quotation.model_dump(), "novelty": novelty, "why": item.why})
@@ -83,7 +82,6 @@ def explore(context: Context) -> Discovery:
         reward=_reward(settings.corpus, passages, novelties),
         follow_ups=proposals,
         exhausted=len(ranked) <= page.stop or len(hits) < settings.passages or not passages,
-        usage=usage,
     )
 
 

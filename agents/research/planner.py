@@ -11,7 +11,7 @@ from agents.research.roles import model_roles
 from agents.research.settings import ResearchSettings
 from agents.research.vocabulary import STOP_WORDS
 from protocol.ids import normalise_topic
-from protocol.messages import TOPIC_LIMIT, FollowUp, Usage
+from protocol.messages import TOPIC_LIMIT, FollowUp
 
 MAX_DIRECTIONS = 6
 _OUTLINE = 12
@@ -59,7 +59,6 @@ def plan(context: Context) -> Discovery:
         reward=known / len(weighed) if weighed else 0.0,
         follow_ups=[FollowUp(agent="explore", topic=item.topic, prior=item.prior) for item in directions],
         exhausted=True,
-        usage=Usage() if roles is None else roles.usage,
     )
 
 

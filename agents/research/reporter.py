@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from agents.research.roles import Roles, Sentence, model_roles
 from agents.research.settings import ResearchSettings
 from agents.research.statements import content_stems, extract
 from agents.research.verifier import near_duplicate
-from protocol.messages import Usage
 
 MAX_STATEMENTS = 6
 SHOWN_TO_MODEL = 20
@@ -31,7 +30,6 @@ class Answer:
     statements: tuple[Statement, ...]
     dropped: int = 0
     mode: Mode = "extractive"
-    usage: Usage = field(default_factory=Usage)
 
 
 @agent("report", consumes=[Finding, Rejected, Plan], publishes=[Report], runs_in="thread")
@@ -65,7 +63,7 @@ def report(context: Context) -> Discovery:
         parents=tuple(found.id for found in ranked[:1_000]),
         text=context.goal[:4_000],
     )
-    return Discovery([posting], reward=1.0 if ranked else 0.0, exhausted=True, usage=answer.usage)
+    return Discovery([posting], reward=1.0 if ranked else 0.0, exhausted=True)
 
 
 def rank(findings: Sequence[Found[Finding]]) -> tuple[list[Found[Finding]], int]:
@@ -108,8 +106,7 @@ def _answer(context: Context, roles: Roles | None, ranked: Sequence[Found[Findin
     shown = ranked[:SHOWN_TO_MODEL]
     texts = [f"{found.payload.citation}\n{found.payload.quote}" for found in shown]
     sentences = anyio.from_thread.run(partial(roles.write, context.goal, texts))
-    answer = admit(sentences, shown)
-    return Answer(answer.statements, answer.dropped, "model", roles.usage)
+    return admit(sentences, shown)
 
 
 def _borne(text: str, cited: Sequence[Found[Finding]]) -> bool:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from agents.agent import Context
 from agents.model_settings import ModelSettings, prepare_environment
-from protocol.messages import Record, Unit, Usage
+from protocol.messages import Record, Unit
 
 
 class Judgement(Record):
@@ -39,13 +39,10 @@ class Sentence(Record):
 
 
 class Roles(Protocol):
-    """Planning, reading and writing. `usage` sums what the calls so far have cost, replayed ones included.
+    """Planning, reading and writing.
 
     Each method may raise AgentFailure, by who must act on the model's error.
     """
-
-    @property
-    def usage(self) -> Usage: ...
 
     async def plan(self, question: str, outline: Sequence[str]) -> tuple[str, ...]:
         """First directions. `outline` shows headings of the corpus that fit the question."""

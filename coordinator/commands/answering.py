@@ -36,8 +36,11 @@ class Given:
 
 def parsed(text: str, row: InquiryRow) -> JsonValue:
     """JSON where it is JSON and may be; the plain text otherwise."""
-    if row.wait.choices:
-        return text
+    return text if row.wait.choices else json_or_text(text)
+
+
+def json_or_text(text: str) -> JsonValue:
+    """JSON where it is JSON; the plain text otherwise."""
     try:
         return json.loads(text)
     except ValueError:

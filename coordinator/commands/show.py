@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json
 from coordinator.progress import money
 from coordinator.records import LATEST, RunRecord, states
+from protocol.messages import NO_USAGE, Usage
 from protocol.running import run_async
 
 
@@ -37,6 +39,8 @@ async def _show(invocation: Invocation, prefix: str) -> None:
         inquiries = await records.inquiries(run)
     report = reports / f"{run}.md"
     shown = _as_json(record, tasks, directions, report if report.exists() else None)
+    shown["unknown_effects"] = sum(task.unknown for task in tasks)
+    shown["divergences"] = sum(task.divergences for task in tasks)
     shown["inquiries"] = {"total": len(inquiries), "open": sum(row.open for row in inquiries)}
     if invocation.json:
         emit_json(shown)
@@ -67,6 +71,7 @@ def _as_json(
         "usage": plain(totals.usage),
         "tasks": states(tasks),
         "agents": {agent: states(rows) for agent, rows in by_agent.items()},
+        "usage_by_agent": {agent: plain(_spent(rows)) for agent, rows in by_agent.items()},
         "directions": {
             "total": len(directions),
             "open": sum(row.open for row in directions.values()),
@@ -80,6 +85,10 @@ def _as_json(
         "report": None if report is None else str(report),
         "spec": plain(record.spec),
     }
+
+
+def _spent(tasks: Sequence[TaskRow]) -> Usage:
+    return reduce(Usage.plus, (task.usage for task in tasks), NO_USAGE)
 
 
 def _budget(record: RunRecord) -> Mapping[str, Any]:
@@ -112,11 +121,13 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
     )
     if shown["inquiries"]["open"]:
         yield "waits for", f"{shown['inquiries']['open']:,} answers: coordinator inquiries {totals.run}"
+    if shown["unknown_effects"]:
+        yield "unknown", f"{shown['unknown_effects']:,} effects: coordinator unknowns {totals.run}"
+    if shown["divergences"]:
+        yield "diverged", f"{shown['divergences']:,} times: coordinator tasks {totals.run}"
     yield "artifacts", f"{totals.artifacts:,}: {counted(totals.types)}"
-    yield (
-        "usage",
-        f"{usage.model_calls:,} model calls; {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out",
-    )
+    tokens = f"{usage.tokens_in:,} tokens in ({usage.tokens_cached:,} cached), {usage.tokens_out:,} out"
+    yield "usage", f"{usage.model_calls:,} model calls, {usage.tool_calls:,} tool calls; {tokens}"
     yield "cost", money(usage.cost_microdollars)
     yield "leader", f"{totals.leader or 'none yet'}; {_takeovers(totals)} takeovers"
     if totals.refused:

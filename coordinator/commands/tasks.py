@@ -13,7 +13,7 @@ from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.progress import money
 from coordinator.records import LATEST
-from protocol.messages import Step
+from protocol.messages import Divergence, Step
 from protocol.running import run_async
 
 TOPIC_WIDTH = 50
@@ -77,16 +77,24 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         choice = await records.choice(run, task.id)
         steps = await records.steps(run, task)
         waits = [row for row in await records.inquiries(run) if row.task == task.id and row.open]
+        requests = await records.requests(run, steps)
+        divergences = {
+            number: Divergence.model_validate(await records.value(run, step))
+            for number, step in enumerate(steps)
+            if step.kind == "divergence"
+        }
     topic = _topic(directions, task)
     if invocation.json:
-        journal = [plain(step) for step in steps]
+        journal = [{**plain(step), "request_text": text} for step, text in zip(steps, requests, strict=True)]
+        for number, divergence in divergences.items():
+            journal[number]["value"] = plain(divergence)
         emit_json({**plain(task), "topic": topic, "choice": choice and plain(choice), "journal": journal})
         return
     for name, text in _lines(task, topic):
         click.echo(f"{name + ':':<12} {text}")
     for row in waits:
         click.echo(f"waits for:   {row.wait.kind} {row.wait.target}: {row.wait.question or row.id}")
-    for line in (*_journal(steps), *choice_lines(choice, directions), *_failure(task)):
+    for line in (*_journal(steps, divergences), *choice_lines(choice, directions), *_failure(task)):
         click.echo(line)
 
 
@@ -107,14 +115,28 @@ def _lines(task: TaskRow, topic: str) -> Iterator[tuple[str, str]]:
         yield "result", f"reward {task.reward_micro / MICRO:.2f}, {task.artifacts} artifacts"
     usage = task.usage
     tokens = usage.tokens_in + usage.tokens_out
-    yield "usage", f"{usage.model_calls} model calls, {tokens:,} tokens, {money(usage.cost_microdollars)}"
+    calls = f"{usage.model_calls} model calls, {usage.tool_calls} tool calls"
+    yield "usage", f"{calls}, {tokens:,} tokens, {money(usage.cost_microdollars)}"
+    if task.unknown:
+        yield "unknown", f"the outcome of {task.unknown} effects: coordinator unknowns"
 
 
-def _journal(steps: Sequence[Step]) -> Iterator[str]:
+def _journal(steps: Sequence[Step], divergences: Mapping[int, Divergence]) -> Iterator[str]:
     if steps:
         yield f"\njournal: {len(steps)} steps"
     for number, step in enumerate(steps):
         yield f"{number:>6} {step.kind:<7} {step.path}"
+        if number in divergences:
+            yield from _divergence(divergences[number])
+
+
+def _divergence(divergence: Divergence) -> Iterator[str]:
+    """Both requests, and what became of the steps from there on."""
+    yield f"       in the place of step {divergence.number}; the task {divergence.verdict}"
+    if divergence.set_aside:
+        yield f"       set aside: {', '.join(map(str, divergence.set_aside))}"
+    yield f"       recorded: {divergence.recorded}"
+    yield f"       asked:    {divergence.asked}"
 
 
 def _failure(task: TaskRow) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from blackboard import events as ev
 from blackboard.evolve import step_digest, step_key
 from blackboard.state import OPEN, RunState, StepKey, TaskRow
-from coordinator.decision import AnswerClaim, Claim, Decision, Env, RecordSteps, Reply
+from coordinator.decision import AnswerClaim, Claim, Decision, Env, RecordSteps, Reply, ReplyOnceOnDisk
 from protocol.artifacts import canonical_json
 from protocol.messages import REPLY_BYTES, Lease, RecordReply, Refusal, Step
 
@@ -92,7 +92,9 @@ def record(state: RunState, command: RecordSteps, env: Env) -> Decision:
         elif recorded != step_digest(step):
             reason = f"step {step.path!r} ({step.occurrence}) is recorded with another value"
             return _answer(command, RecordReply(verdict="conflict", reason=reason))
-    decision = _answer(command, RecordReply(verdict="recorded"))
+    recorded = RecordReply(verdict="recorded")
+    reply = ReplyOnceOnDisk if command.on_disk else Reply
+    decision = Decision(effects=[reply(command.source, recorded)])
     if fresh:
         steps = tuple(fresh.values())
         decision.events.append(

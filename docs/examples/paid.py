@@ -21,4 +21,4 @@ async def paid(context: Context) -> Discovery:
         lambda: ask_somebody(context.topic),
         usage=usage,
     )
-    return Discovery([Note(text=str(answer))], reward=0.5, usage=usage)
+    return Discovery([Note(text=str(answer))], reward=0.5)

@@ -26,8 +26,9 @@ COORDINATOR_SAW: tuple[at_coordinator.Observation, ...] = (
     at_coordinator.Dispatched("run-1", "explore", 1),
     at_coordinator.Dispatched("run-1", "explore", 2),
     at_coordinator.Claimed("run-1", "explore", 0.01),
-    at_coordinator.Settled("run-1", "explore", "done", 1.5, 0.5, USAGE),
-    at_coordinator.Settled("run-1", "explore", "dead", 2, 0, Usage(cost_microdollars=None)),
+    at_coordinator.Settled("run-1", "explore", "done", 1.5, 0.5, USAGE, priced=True),
+    at_coordinator.Settled("run-1", "explore", "dead", 2, 0, Usage(), priced=False),
+    at_coordinator.Spent("run-1", "explore", USAGE),
     at_coordinator.Requeued("run-1", "explore", "silent"),
     at_coordinator.Refused("result", "stale"),
     at_coordinator.WorkerSilent("run-1", "worker-1", 2),
@@ -42,7 +43,7 @@ WORKER_SAW: tuple[at_worker.Observation, ...] = (
     at_worker.ClaimUnanswered(2),
     at_worker.TaskStarted("explore"),
     at_worker.TaskFinished("explore", "done", 0.2, USAGE),
-    at_worker.StepReplayed("explore"),
+    at_worker.StepReplayed("explore", USAGE),
     at_worker.DiscoveryPublished(again=True),
     at_worker.ReceiptReceived("settled", 0.01),
     at_worker.LeaseLost("explore"),
@@ -82,7 +83,8 @@ def test_every_observation_is_counted() -> None:
         ("swarmboard_tasks_settled_total", {"agent": "explore", "status": "dead"}, 1),
         ("swarmboard_tasks_settled_total", {"agent": "explore", "status": "cancelled"}, 0),
         ("swarmboard_task_reward_count", {"agent": "explore"}, 1),
-        ("swarmboard_cost_dollars_total", {"agent": "explore"}, 0.0015),
+        ("swarmboard_cost_dollars_total", {"agent": "explore"}, 0.003),
+        ("swarmboard_calls_total", {"agent": "explore", "kind": "model"}, 4),
         ("swarmboard_tasks_of_unknown_cost_total", {"agent": "explore"}, 1),
         ("swarmboard_tasks_requeued_total", {"agent": "explore", "cause": "silent"}, 1),
         ("swarmboard_lost_events_total", {}, 3),
@@ -94,6 +96,18 @@ def test_every_observation_is_counted() -> None:
 )
 def test_a_coordinator_counts(name: str, labels: dict[str, str], value: float) -> None:
     assert coordinator_metrics().registry.get_sample_value(name, labels) == value
+
+
+def test_a_worker_counts_what_replays_have_saved() -> None:
+    registry = worker_metrics().registry
+    saved = "swarmboard_worker_cost_saved_by_replay_dollars_total"
+    assert registry.get_sample_value(saved, {"agent": "explore"}) == 0.0015
+    calls = "swarmboard_worker_calls_saved_by_replay_total"
+    assert registry.get_sample_value(calls, {"agent": "explore", "kind": "model"}) == 2
+    assert (
+        registry.get_sample_value("swarmboard_worker_tokens_saved_by_replay_total", {"agent": "explore"})
+        == 15
+    )
 
 
 def test_gauges_sum_over_the_runs_led_and_forget_those_that_are_not() -> None:

@@ -20,3 +20,22 @@ async def test_the_dspy_module_of_the_page_is_an_agent(monkeypatch: pytest.Monke
         found = await discover(example.summarize, FakeContext("summarize", "goal", settings, "kettles"))
     assert found.artifacts == [example.Summary(summary="short")]
     assert "kettles" in server.requests[0]["messages"][-1]["content"]
+
+
+async def test_the_tools_of_the_page_are_steps_and_effects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/examples"))
+    monkeypatch.setenv("TESTS_API_KEY", "key-of-the-tests")
+    example = import_module("asking")
+    rounds = [
+        fields(next_thought="t", next_tool_name="stock", next_tool_args={"article": "kettle"}),
+        fields(next_thought="t", next_tool_name="order", next_tool_args={"article": "kettle", "pieces": 2}),
+        fields(next_thought="t", next_tool_name="finish", next_tool_args={}),
+        fields(reasoning="r", answer="ordered"),
+    ]
+    with running(ModelServer(script=[Reply(content) for content in rounds])) as server:
+        settings = {"model": "openai/scripted", "api_base": server.url, "api_key_env": "TESTS_API_KEY"}
+        context = FakeContext("asking", "goal", settings, "two kettles, please")
+        found = await discover(example.asking, context)
+    assert found.artifacts == [example.Reply(answer="ordered")]
+    model, tools = "dspy/asking", ["dspy/asking/stock", "dspy/asking/order"]
+    assert context.paths == [model, tools[0], model, tools[1], model, model]

@@ -86,8 +86,8 @@ async def test_a_quotation_that_a_model_chose_is_located_at_its_lines(
     assert passage.payload.relevance == 0.9
     assert discovery.reward == pytest.approx(0.9)
     assert discovery.follow_ups[0].topic == "bimetallic strip"
-    assert (discovery.usage.model_calls, discovery.usage.tokens_in, discovery.usage.tokens_out) == (1, 11, 7)
-    assert discovery.usage.cost_microdollars is None
+    assert (context.usage.model_calls, context.usage.tokens_in, context.usage.tokens_out) == (1, 11, 7)
+    assert context.usage.cost_microdollars is None
     assert server.keys == ["Bearer key-of-the-tests"]
 
 

@@ -110,6 +110,16 @@ async def test_a_body_that_nobody_names_expires_and_a_named_one_stays(store: Bla
     assert await whole(store, named) == b"named"
 
 
+async def test_a_body_that_is_kept_stays_and_one_that_is_not_there_cannot_be(store: BlackboardStore):
+    await create(store)
+    kept = await put(store, b"kept", ttl_seconds=0.1)
+    await store.keep(RUN, [kept])
+    await anyio.sleep(0.15)
+    assert await whole(store, kept) == b"kept"
+    with pytest.raises(NotFound):
+        await store.keep(RUN, [kept, "0" * 64])
+
+
 async def test_putting_a_named_body_again_does_not_let_it_expire(store: BlackboardStore):
     head = await create(store)
     named = await put(store, b"named")

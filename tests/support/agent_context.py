@@ -4,16 +4,18 @@ For tests of agents themselves; the worker's own context is tested with the work
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 from pydantic import BaseModel, JsonValue
 
-from agents.agent import Agent, Discovery, Found, Payload_co, Posting
+from agents.agent import Agent, Discovery, Found, Payload_co, Posting, Priced, Reconcile
+from agents.branches import BRANCH, branch, within
 from protocol.artifacts import Artifact, ArtifactRegistry, Producer, digest_of
-from protocol.ids import artifact_id, direction_id, task_id
-from protocol.messages import Usage
+from protocol.ids import artifact_id, derive, direction_id, task_id
+from protocol.messages import EffectKind, Usage
 
 
 @dataclass
@@ -91,10 +93,14 @@ class FakeContext:
     attempt: int = 1
     inputs: Sequence[Artifact] = ()
     board: MemoryBoard = field(default_factory=MemoryBoard)
-    journal: dict[str, list[JsonValue]] = field(default_factory=dict)
+    journal: dict[str, dict[int, JsonValue]] = field(default_factory=dict)
     run: str = "run"
     deadline_ms: int | None = None
     calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    """What the calls that were made have cost."""
+    paths: list[str] = field(default_factory=list)
+    """Paths of the steps and effects that were made."""
     _occurrences: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -112,18 +118,44 @@ class FakeContext:
         self,
         path: str,
         request: JsonValue,
-        call: Callable[[], Awaitable[JsonValue]],
+        call: Callable[[], Awaitable[JsonValue | Priced]],
         *,
         usage: Usage | None = None,
     ) -> JsonValue:
-        key = f"{path} {digest_of(request)}"
+        key = f"{BRANCH.get()} {path} {digest_of(request)}"
         occurrence = self._occurrences.get(key, 0)
         self._occurrences[key] = occurrence + 1
-        recorded = self.journal.setdefault(key, [])
-        if occurrence == len(recorded):
+        recorded = self.journal.setdefault(key, {})
+        if occurrence not in recorded:
             self.calls += 1
-            recorded.append(await call())
+            outcome = await call()
+            priced = outcome if isinstance(outcome, Priced) else Priced(outcome, usage or Usage())
+            recorded[occurrence] = priced.value
+            self.usage = self.usage.plus(priced.usage)
+            self.paths.append(within(BRANCH.get(), path))
         return recorded[occurrence]
+
+    async def effect(
+        self,
+        path: str,
+        request: JsonValue,
+        call: Callable[[str], Awaitable[JsonValue]],
+        *,
+        kind: EffectKind = "unsafe",
+        reconcile: Reconcile | None = None,
+    ) -> JsonValue:
+        path = within(BRANCH.get(), path)
+        ordinal = self._occurrences.get(path, 0)
+        self._occurrences[path] = ordinal + 1
+        key = derive("effect", self.run, self.task, path, str(ordinal))
+        recorded = self.journal.setdefault(key, {})
+        if 0 not in recorded:
+            self.paths.append(path)
+            recorded[0] = await call(key)
+        return recorded[0]
+
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        return branch(name)
 
     def progress(self) -> None:
         pass
@@ -152,12 +184,10 @@ class Research:
     settings: Mapping[str, JsonValue]
     board: MemoryBoard = field(default_factory=MemoryBoard)
     visits: int = 0
-    usage: Usage = field(default_factory=Usage)
     rewards: list[float] = field(default_factory=list)
 
     async def run(self, agents: Mapping[str, Agent], budget: int) -> None:
         planned = await run_agent(agents["plan"], self._context("plan", self.question))
-        self.usage = self.usage.plus(planned.usage)
         waiting = {item.topic: (item.prior or 0.5, 1) for item in planned.follow_ups}
         known = set(waiting)
         while waiting and self.visits < budget:
@@ -166,7 +196,6 @@ class Research:
             context = self._context("explore", topic, visit=visit)
             before = len(self.board.artifacts)
             discovery = await run_agent(agents["explore"], context)
-            self.usage = self.usage.plus(discovery.usage)
             self.rewards.append(discovery.reward)
             self.visits += 1
             for item in discovery.follow_ups:

@@ -10,13 +10,14 @@ from agents.agent import Agent, Context, Discovery, agent
 from agents.journal import InvalidStep
 from agents.observations import LeaseLost, StepReplayed
 from protocol.artifacts import canonical_json
-from protocol.messages import BodyRef, ErrorReply, RecordReply, RecordRequest, Step, Usage
+from protocol.messages import Asked, BodyRef, ErrorReply, RecordReply, RecordRequest, Step, Usage
 from tests.worker.rig import rig, virtually
 
 
 def step(path: str, request: object, value: object, occurrence: int = 0) -> Step:
     digest = hashlib.blake2b(canonical_json(request), digest_size=16).hexdigest()
-    return Step(kind="pure", path=path, request=digest, occurrence=occurrence, value=value)
+    asked = Asked(text=canonical_json(request).decode())
+    return Step(kind="pure", path=path, request=digest, occurrence=occurrence, value=value, asked=asked)
 
 
 def asking(*requests: object, path: str = "ask") -> tuple[Agent, list[object], list[object]]:
@@ -58,14 +59,14 @@ async def test_a_step_is_recorded_before_the_agent_goes_on() -> None:
 
 @virtually
 async def test_recorded_steps_are_replayed_and_not_made_again() -> None:
-    asker, called, answered = asking({"q": 1}, {"q": 2}, {"q": 1})
+    asker, called, answered = asking({"q": 1}, {"q": 1}, {"q": 2})
     known = [step("ask", {"q": 1}, "first"), step("ask", {"q": 1}, "second", 1)]
     async with rig(asker) as swarm:
         await swarm.leader.dispatch("asker", steps=known)
         await swarm.discovery()
         assert len(swarm.saw(StepReplayed)) == 2
     assert called == [{"q": 2}]
-    assert answered == ["first", {"fresh": {"q": 2}}, "second"]
+    assert answered == ["first", "second", {"fresh": {"q": 2}}]
 
 
 @virtually
