@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier soak mutants model sim sim-points chaos clean
+.PHONY: help run test check bench bench-frontier bench-journal labels soak mutants model sim sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -40,6 +40,12 @@ bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (l
 	nice $(BIN)/python -m bench.frontier --set gates --seeds 40
 	nice $(BIN)/python -m bench.frontier.stopping
 	nice $(BIN)/python -m bench.frontier.speed
+
+bench-journal: $(READY) ## Measure what the journal costs per model call: bytes, and microseconds
+	$(BIN)/python -m bench.journal
+
+labels: $(READY) ## Kill a run once at each point that it passes (some minutes)
+	SWARM_EVERY_LABEL=1 $(BIN)/pytest -q tests/crash/test_every_label.py
 
 soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
 	nice $(BIN)/python bench/soak.py

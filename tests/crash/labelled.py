@@ -1,0 +1,73 @@
+"""Workers and coordinators that are forked from a warm process, and may be told at which point to die."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import agents.cli
+import agents.dspy_lm
+import coordinator.cli
+from blackboard.redis import RedisStore
+from blackboard.store import Batch
+from protocol.transport.jetstream import JetStreamTransport
+from protocol.transport.jetstream_messages import CoreMessage, StreamDelivery
+from tests.crash.labels import around, around_sync
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = {"worker": agents.cli.run, "coordinator": coordinator.cli.run}
+
+
+def start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> BaseProcess:
+    """A process of its own, as the console script would be."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "tests.crash.agents_durable"])
+    process = context.Process(target=_run, args=(tuple(command), dict(environ), str(log)), daemon=True)
+    process.start()
+    return process
+
+
+def _run(command: tuple[str, ...], environ: dict[str, str], log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(Path(log).parent)
+    os.environ.update(environ)
+    sys.path.insert(0, str(ROOT))
+    _make_points()
+    sys.exit(COMMANDS[command[0]](command[1:]))
+
+
+def _make_points() -> None:
+    """Every call of the store and of the bus that belongs to a run; beats and elections come as they like."""
+    around(JetStreamTransport, "request", lambda _, subject, *__, **___: f"request.{_verb(subject)}")
+    around(JetStreamTransport, "publish", lambda _, subject, *__, **___: f"publish.{_kind(subject)}")
+    around_sync(
+        JetStreamTransport, "publish_soon", lambda _, subject, *__, **___: f"publish.{_kind(subject)}"
+    )
+    around_sync(JetStreamTransport, "emit", _emitted)
+    around_sync(CoreMessage, "reply", lambda message, *_: f"reply.{_verb(message.subject)}")
+    around_sync(StreamDelivery, "ack", lambda delivery: f"ack.{_kind(delivery.subject)}")
+    around(RedisStore, "append", _appended)
+    for method in ("load", "rows", "put", "keep", "can_sync", "sync", "artifacts"):
+        around(RedisStore, method, lambda *_, what=method, **__: f"store.{what}")
+    around(agents.dspy_lm, "aexecute", lambda *_: "model")
+
+
+def _kind(subject: str) -> str:
+    return subject.split(".")[1]
+
+
+def _verb(subject: str) -> str:
+    return subject.rsplit(".", 1)[-1]
+
+
+def _emitted(_: Any, subject: str, data: bytes, *__: Any) -> str | None:
+    return "emit.receipts" if _kind(subject) == "control" and b"receipts" in data else None
+
+
+def _appended(_: Any, batch: Batch, **__: Any) -> str | None:
+    return "store.append" if batch.events else None
