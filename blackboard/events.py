@@ -165,7 +165,9 @@ class TaskRequeued(Event):
     kind = "task_requeued"
     task: Id
     token: Id
-    cause: Literal["silent", "restarted", "unlisted", "released", "transient", "capacity", "answered"]
+    cause: Literal[
+        "silent", "restarted", "unlisted", "released", "transient", "capacity", "answered", "paused"
+    ]
     reason: str
     uses_attempt: bool = True
     not_before_ms: int = 0
@@ -283,6 +285,19 @@ class ExplorationStopped(Event):
 
 
 @event
+class RunPaused(Event):
+    """Nothing new begins until the run is resumed; what runs may finish."""
+
+    kind = "run_paused"
+    reason: str
+
+
+@event
+class RunResumed(Event):
+    kind = "run_resumed"
+
+
+@event
 class RunCancelled(Event):
     """Somebody asked for the end; open tasks are cancelled, and the finishing agents do not run."""
 
@@ -326,6 +341,8 @@ EVENTS: dict[str, type[Event]] = {
         InquiryAnswered,
         InquiryWithdrawn,
         ExplorationStopped,
+        RunPaused,
+        RunResumed,
         RunCancelled,
         RunFinishing,
         RunEnded,

@@ -337,9 +337,19 @@ def _exploration_stopped(state: RunState, event: ev.ExplorationStopped) -> None:
     totals.reason = event.reason
 
 
+def _run_paused(state: RunState, event: ev.RunPaused) -> None:
+    _totals(state).paused = event.reason
+
+
+def _run_resumed(state: RunState, event: ev.RunResumed) -> None:
+    del event
+    _totals(state).paused = None
+
+
 def _run_cancelled(state: RunState, event: ev.RunCancelled) -> None:
     totals = _totals(state)
     totals.cancelling = True
+    totals.paused = None
     totals.exploring = False
     totals.reason = event.reason
 
@@ -378,6 +388,8 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.InquiryAnswered: _inquiry_answered,
     ev.InquiryWithdrawn: _inquiry_withdrawn,
     ev.ExplorationStopped: _exploration_stopped,
+    ev.RunPaused: _run_paused,
+    ev.RunResumed: _run_resumed,
     ev.RunCancelled: _run_cancelled,
     ev.RunFinishing: _run_finishing,
     ev.RunEnded: _run_ended,

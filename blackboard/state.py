@@ -139,6 +139,8 @@ class Totals:
     """Events that a store which came back older had lost; more than 0 means a rollback incident."""
     exploring: bool = True
     cancelling: bool = False
+    paused: str | None = None
+    """Why nothing new begins; None while it may."""
     directions: int = 0
     artifacts: int = 0
     types: dict[str, int] = field(default_factory=dict[str, int])

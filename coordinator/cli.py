@@ -23,6 +23,8 @@ VERBS = {
     "show": "Show a run: its state, budget, and result.",
     "watch": "Follow a run's events as they happen.",
     "cancel": "End a run; what is under way is dropped.",
+    "pause": "Let nothing new begin in a run; what runs may finish.",
+    "resume": "Let a paused run go on.",
     "inquiries": "List what a run's tasks wait for.",
     "answer": "Answer a question of a run's task.",
     "signal": "Send a signal to the tasks that wait for it.",

@@ -19,12 +19,14 @@ from coordinator.decision import (
     Env,
     Judge,
     Lead,
+    Pause,
     RecordSteps,
     Redispatch,
     Sweep,
     Visit,
 )
 from coordinator.decisions.claims import claim, record
+from coordinator.decisions.control import pause
 from coordinator.decisions.directions import follow_ups, judge
 from coordinator.decisions.dispatch import redispatch, visit
 from coordinator.decisions.ending import cancel, conclude, sweep
@@ -62,6 +64,7 @@ _DECIDE: Mapping[type[Command], Callable[[Run, Any, Env], Decision]] = {
     Judge: judge,
     Conclude: lambda run, _, env: conclude(run.state, env),
     Cancel: lambda run, command, env: cancel(run.state, command, env),
+    Pause: lambda run, command, env: pause(run.state, command, env),
     AnswerInquiry: lambda run, command, env: answer(run.state, command, env),
     Lead: _lead,
 }

@@ -13,6 +13,7 @@ from protocol.messages import (
     ClaimRequest,
     DeadLetter,
     Lease,
+    PauseRequest,
     Receipt,
     Record,
     RecordRequest,
@@ -113,6 +114,14 @@ class Cancel:
 
 
 @plain
+class Pause:
+    """Nothing new may begin, or (`paused` false) may again."""
+
+    request: PauseRequest
+    source: Source
+
+
+@plain
 class AnswerInquiry:
     request: AnswerRequest
     source: Source
@@ -201,6 +210,7 @@ Command = (
     | Judge
     | Conclude
     | Cancel
+    | Pause
     | AnswerInquiry
     | Lead
 )

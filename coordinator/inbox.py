@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard import events as ev
-from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, RecordSteps
+from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, Pause, RecordSteps
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import Refused
 from coordinator.office import Office
@@ -21,6 +21,7 @@ from protocol.messages import (
     AnswerRequest,
     CancelRequest,
     ClaimRequest,
+    PauseRequest,
     Record,
     RecordReply,
     RecordRequest,
@@ -60,6 +61,7 @@ class Inbox:
             "record": self._on_record,
             "cancel": self._on_cancel,
             "answer": self._on_answer,
+            "pause": self._on_pause,
         }
 
     def take_credits(self) -> int:
@@ -110,6 +112,11 @@ class Inbox:
         request = self._admitted(message, CancelRequest)
         if request is not None:
             self._group.do(Cancel(request.reason, message))
+
+    def _on_pause(self, message: Message) -> None:
+        request = self._admitted(message, PauseRequest)
+        if request is not None:
+            self._group.do(Pause(request, message))
 
     def _on_answer(self, message: Message) -> None:
         request = self._admitted(message, AnswerRequest)

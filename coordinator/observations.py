@@ -12,7 +12,7 @@ from protocol.plain import plain
 
 EndState = Literal["done", "failed", "cancelled", "dead"]
 RequeueCause = Literal[
-    "silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity", "answered"
+    "silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity", "answered", "paused"
 ]
 RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
 RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded", "not_durable"]

@@ -27,7 +27,7 @@ class Progress:
     phase: str = "starting"
     _visited: dict[str, str] = field(default_factory=dict[str, str])
 
-    def follow(self, event: Event) -> Iterator[str]:  # noqa: C901 - one case per event  # noqa: C901 - one per event
+    def follow(self, event: Event) -> Iterator[str]:  # noqa: C901, PLR0912 - one per event
         """Takes in an event; yields what deserves a line of its own."""
         match event:
             case ev.DirectionOpened():
@@ -56,6 +56,10 @@ class Progress:
                 yield f"exploring stops: {event.reason}"
             case ev.LeaderChanged() if event.lost_events:
                 yield f"the store came back without its last {event.lost_events} events; going on from there"
+            case ev.RunPaused():
+                yield f"paused: {event.reason}; coordinator resume lets it go on"
+            case ev.RunResumed():
+                yield "goes on"
             case ev.RunEnded():
                 self.phase = event.status
             case _:

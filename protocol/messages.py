@@ -507,6 +507,19 @@ class CancelReply(Record):
     already_ended: bool
 
 
+class PauseRequest(Record):
+    """An operator's request that nothing new begins in a run, what runs may finish; or that it goes on."""
+
+    paused: bool = True
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = "paused by the operator"
+
+
+class PauseReply(Record):
+    """`unchanged`: it was paused already, or not at all. `ended`: it has ended, or is being cancelled."""
+
+    verdict: Literal["paused", "resumed", "unchanged", "ended"]
+
+
 class AnswerRequest(Record):
     """An answer to an open inquiry. The first one counts; the same again is the same answer."""
 

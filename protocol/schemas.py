@@ -46,6 +46,7 @@ BOARD_VERBS = {
     "get": "Reads artifacts by id, or one chunk of a body by digest.",
     "query": "Finds artifacts that an agent may see, newest first.",
     "cancel": "An operator's request to end a run.",
+    "pause": "An operator's request that nothing new begins in a run, or that it goes on.",
     "answer": "Answers an open inquiry, so that the task that waits for it goes on.",
 }
 

@@ -2,16 +2,13 @@
 
 import click
 
-from coordinator import connections
-from coordinator.commands.answering import Given, approval, parsed, send
-from coordinator.commands.leading import OPERATOR_NAME
-from coordinator.commands.shared import prepare
+from coordinator.commands.acting import check_reason, operating
+from coordinator.commands.answering import answerer, approval, parsed
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
-from coordinator.records import Records, the_one
-from coordinator.settings import Settings
+from coordinator.records import the_one
 from protocol.errors import InvalidSettings
-from protocol.messages import Failure
+from protocol.messages import AnswerRequest, Failure
 from protocol.running import run_async
 
 REASON_LENGTH = 4_000
@@ -38,36 +35,29 @@ def command(
     """
     if (value is None) == (failure is None):
         raise InvalidSettings("VALUE", "is missing, or --failure is given too", "give exactly one of them")
-    if failure is not None and not 0 < len(failure) <= REASON_LENGTH:
-        raise InvalidSettings(
-            "--failure", f"is not 1 to {REASON_LENGTH:,} characters", "say it in a sentence"
-        )
-    settings = prepare(invocation).settings
-    run_async(_answer, invocation, settings, (run, inquiry), value, failure, approves)
+    check_reason(failure, option="--failure", limit=REASON_LENGTH)
+    run_async(_answer, invocation, (run, inquiry), value, failure, approves)
 
 
 async def _answer(
     invocation: Invocation,
-    settings: Settings,
     names: tuple[str, str],
     value: str | None,
     failure: str | None,
     approves: str | None,
 ) -> None:
-    async with (
-        connections.store(settings) as store,
-        connections.transport(settings, name=OPERATOR_NAME) as transport,
-    ):
-        records = Records(store)
-        run = await records.find(names[0])
-        rows = {row.id: row for row in reversed(await records.inquiries(run))}
+    async with operating(invocation) as operator:
+        run = await operator.records.find(names[0])
+        rows = {row.id: row for row in reversed(await operator.records.inquiries(run))}
         row = rows[the_one("inquiry", names[1], list(rows))]
-        given = Given(
-            value=None if value is None else parsed(value, row),
+        request = AnswerRequest(
+            inquiry=row.id,
+            answerer=answerer(),
+            answer=None if value is None else parsed(value, row),
             failure=None if failure is None else Failure(kind="user", message=failure),
             approves=approval(row, approves),
         )
-        await send(records, transport, run, row, given)
+        await operator.answer(run, request)
     if invocation.json:
         emit_json({"run": run, "inquiry": row.id, "answered": True})
     else:

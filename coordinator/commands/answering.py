@@ -1,37 +1,16 @@
-"""What `answer` and `signal` have in common: an answer to an open inquiry, as the leader records it."""
+"""What `answer` and `signal` have in common: how a value, an approval and a name are given."""
 
 import getpass
 import json
 import re
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from blackboard.state import InquiryRow
-from coordinator.commands.leading import ask_leader
-from coordinator.records import Records
-from protocol.errors import InvalidSettings, UserError
-from protocol.messages import AnswerReply, AnswerRequest, Failure
-from protocol.transport.contract import Transport
+from protocol.errors import InvalidSettings
 
 APPROVAL_LENGTH = 8
 """So much of a digest has to be given at least: it shows that somebody has looked."""
-
-
-class AnswerRefused(UserError):
-    """The leader did not take the answer."""
-
-    def __init__(self, inquiry: str, reason: str) -> None:
-        super().__init__(f"inquiry {inquiry}: {reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What the operator answers."""
-
-    value: JsonValue = None
-    failure: Failure | None = None
-    approves: str | None = None
 
 
 def parsed(text: str, row: InquiryRow) -> JsonValue:
@@ -62,24 +41,6 @@ def approval(row: InquiryRow, digest: str | None) -> str | None:
             f"look at what is approved, and name its digest, or its first {APPROVAL_LENGTH} digits at least",
         )
     return wanted
-
-
-async def send(records: Records, transport: Transport, run: str, row: InquiryRow, given: Given) -> None:
-    """:raises AnswerRefused: when the answer does not count.
-    :raises NoLeader: when nobody leads the run.
-    """
-    request = AnswerRequest(
-        inquiry=row.id,
-        answerer=answerer(),
-        answer=given.value,
-        failure=given.failure,
-        approves=given.approves,
-    )
-    reply = await ask_leader(records, transport, run, "answer", request, AnswerReply)
-    if reply is None:
-        raise AnswerRefused(row.id, f"run {run} has ended")
-    if reply.verdict == "refused":
-        raise AnswerRefused(row.id, reply.reason)
 
 
 def answerer() -> str:

@@ -5,9 +5,9 @@ import click
 
 from blackboard.state import Totals
 from coordinator import connections
-from coordinator.commands.leading import OPERATOR_NAME, ask_leader
 from coordinator.commands.shared import prepare
 from coordinator.invocation import Invocation, Verb, pass_invocation
+from coordinator.operating import OPERATOR_NAME, ask_leader
 from coordinator.output import emit_json, message
 from coordinator.records import Records
 from coordinator.settings import Settings

@@ -36,7 +36,7 @@ async def _list(invocation: Invocation, active: bool) -> None:
             [
                 (
                     run.spec.run,
-                    run.totals.status,
+                    run.totals.status if run.totals.paused is None else "paused",
                     ago(run.totals.created_ms),
                     counted(tasks[run.spec.run]),
                     _clipped(run.spec.goal),
@@ -57,6 +57,7 @@ def _as_json(run: RunRecord, tasks: Mapping[str, int]) -> Mapping[str, object]:
         "run": run.spec.run,
         "status": totals.status,
         "reason": totals.reason,
+        "paused": totals.paused,
         "goal": run.spec.goal,
         "tasks": tasks,
         "artifacts": totals.artifacts,

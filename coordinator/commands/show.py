@@ -63,6 +63,7 @@ def _as_json(
         "run": totals.run,
         "status": totals.status,
         "reason": totals.reason,
+        "paused": totals.paused,
         "goal": record.spec.goal,
         "created_ms": totals.created_ms,
         "ended_ms": totals.ended_ms,
@@ -109,6 +110,8 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
     yield "run", totals.run
     yield "goal", " ".join(record.spec.goal.split())
     yield "status", totals.status + (f": {totals.reason}" if totals.reason else "")
+    if totals.paused is not None:
+        yield "paused", f"{totals.paused}: coordinator resume {totals.run}"
     yield "began", f"{ago(totals.created_ms)} ago; {_took(totals.ended, shown['seconds'])}"
     yield "budget", "; ".join(_limits(shown["budget"])) or "no limits"
     yield "tasks", counted(shown["tasks"])

@@ -1,16 +1,14 @@
 """`coordinator signal`: sends a signal to the tasks of a run that wait for it."""
 
-import click
+import json
 
-from coordinator import connections
-from coordinator.commands.answering import Given, parsed, send
-from coordinator.commands.leading import OPERATOR_NAME
-from coordinator.commands.shared import prepare
+import click
+from pydantic import JsonValue
+
+from coordinator.commands.acting import operating
+from coordinator.commands.answering import answerer
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
-from coordinator.records import Records
-from coordinator.settings import Settings
-from protocol.errors import NotFound
 from protocol.running import run_async
 
 
@@ -24,27 +22,18 @@ def command(invocation: Invocation, run: str, name: str, value: str) -> None:
 
     A signal that nobody waits for is not kept: the command fails, and can be repeated.
     """
-    settings = prepare(invocation).settings
-    run_async(_signal, invocation, settings, run, name, value)
+    run_async(_signal, invocation, run, name, value)
 
 
-async def _signal(invocation: Invocation, settings: Settings, prefix: str, name: str, value: str) -> None:
-    async with (
-        connections.store(settings) as store,
-        connections.transport(settings, name=OPERATOR_NAME) as transport,
-    ):
-        records = Records(store)
-        run = await records.find(prefix)
-        rows = [
-            row
-            for row in await records.inquiries(run)
-            if row.open and row.wait.kind == "signal" and row.wait.target == name
-        ]
-        if not rows:
-            raise NotFound("task that waits for signal", name)
-        for row in rows:
-            await send(records, transport, run, row, Given(value=parsed(value, row)))
+async def _signal(invocation: Invocation, prefix: str, name: str, text: str) -> None:
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        value = text
+    async with operating(invocation) as operator:
+        run = await operator.records.find(prefix)
+        reached = await operator.signal(run, name, value, answerer())
     if invocation.json:
-        emit_json({"run": run, "signal": name, "inquiries": [row.id for row in rows]})
+        emit_json({"run": run, "signal": name, "inquiries": list(reached)})
     else:
-        message(f"signal {name} reached {len(rows):,} waiting tasks of run {run}")
+        message(f"signal {name} reached {len(reached):,} waiting tasks of run {run}")

@@ -62,7 +62,8 @@ def _refusal(state: RunState, task: TaskRow | None, command: Claim, lease: Lease
     if state.totals.cancelling or state.totals.ended:
         return "the run is over"
     if task.token != lease.token or task.status == "queued":
-        return "the task was dispatched again"
+        paused = state.totals.paused is not None
+        return "the run is paused: the task comes again" if paused else "the task was dispatched again"
     if task.status == "dispatched":
         return ""
     if task.status != "running":

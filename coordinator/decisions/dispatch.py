@@ -12,6 +12,8 @@ from protocol.ids import task_id
 def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
     """Dispatches queued tasks again, then questions to agents, oldest first, while there is room."""
     decision = Decision()
+    if state.totals.paused is not None:
+        return decision
     room, total = Counter(command.room), command.total
     for identity in state.queued:
         if total <= 0:
@@ -88,7 +90,8 @@ def visit(run: Run, command: Visit, env: Env) -> Decision:
 
 def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
     """Whether a new visit for this agent may be made at all: open directions, and what the run allows."""
-    if state.choosable[agent] <= 0 or state.totals.ended or state.totals.cancelling:
+    totals = state.totals
+    if state.choosable[agent] <= 0 or totals.ended or totals.cancelling or totals.paused is not None:
         return False
     if is_late(state, agent, now_ms):
         return False
@@ -131,6 +134,8 @@ def exploration_limit(state: RunState, now_ms: int) -> str:
 def wanted(state: RunState, now_ms: int) -> dict[str, int]:
     """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits."""
     demand = Counter(state.busy)
+    if state.totals.paused is not None:
+        return {agent: count for agent, count in demand.items() if count}
     for identity in state.queued:
         task = state.tasks[identity]
         if task.not_before_ms <= now_ms:

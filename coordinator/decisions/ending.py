@@ -93,10 +93,13 @@ def cancel(state: RunState, command: Cancel, env: Env) -> Decision:
 
 
 def conclude(state: RunState, env: Env) -> Decision:
-    """Ends exploration at a limit, then lets the finishing agents run one by one, then ends the run."""
+    """Ends exploration at a limit, then lets the finishing agents run one by one, then ends the run.
+
+    A paused run stays as it is.
+    """
     decision = Decision()
     totals = state.totals
-    if totals.ended:
+    if totals.ended or totals.paused is not None:
         return decision
     if totals.exploring:
         limit = exploration_limit(state, env.now_ms)

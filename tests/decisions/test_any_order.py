@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from blackboard import events as ev
 from blackboard.events import MICRO
-from coordinator.decision import AnswerInquiry, Loss, Lost, Sweep
-from protocol.messages import AnswerRequest, Lease, Wait
+from coordinator.decision import AnswerInquiry, Loss, Lost, Pause, Sweep
+from protocol.messages import AnswerRequest, Lease, PauseRequest, Wait
 from tests.support.table import Table, spec
 
 MOVES = (
     *("dispatch", "claim", "commit", "repeat", "lose", "verify", "conclude", "wait", "release", "fail"),
-    *("suspend", "answer"),
+    *("suspend", "answer", "pause"),
 )
 WAITS = (
     Wait(kind="human", target="human", path="human", question="a?", timeout_ms=30_000),
@@ -51,6 +51,8 @@ class Storm:
                 self._lose()
             case "conclude":
                 self.table.conclude()
+            case "pause":
+                self._pause(self.random.random() < 0.5)
             case "answer" if self.table.state.inquiries:
                 self._answer(self.random.choice(list(self.table.state.inquiries)))
             case "wait":
@@ -79,6 +81,9 @@ class Storm:
         request = AnswerRequest(inquiry=inquiry, answerer="ada", answer=self.random.randrange(2))
         self.table.do(AnswerInquiry(request, "source"))
 
+    def _pause(self, paused: bool) -> None:
+        self.table.do(Pause(PauseRequest(paused=paused), "source"))
+
     def _lose(self) -> None:
         lost = [
             Lost(worker, self.table.state.tasks[task].incarnation or "", {task: Loss("silent", "silent")})
@@ -89,6 +94,7 @@ class Storm:
 
     def finish(self) -> None:
         """Faults stop: everything that is open is dispatched, claimed and committed to the end."""
+        self._pause(False)
         for _ in range(10_000):
             if self.table.state.totals.ended:
                 return

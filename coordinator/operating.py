@@ -1,0 +1,140 @@
+"""What an operator asks of a run's leader: from the command line, or over HTTP."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+from pydantic import JsonValue
+
+from coordinator.records import Records
+from protocol import subjects
+from protocol.codec import decode, decode_as, encode
+from protocol.errors import NoResponder, NotFound, OperatorError, UserError
+from protocol.messages import (
+    AnswerReply,
+    AnswerRequest,
+    ErrorReply,
+    PauseReply,
+    PauseRequest,
+    Record,
+)
+from protocol.transport.contract import Transport
+
+OPERATOR_NAME = "operator"
+REQUEST_SECONDS = 10.0
+LEADER_SECONDS = 3.0
+"""How long a run may be without a leader: one that was just submitted has none yet."""
+POLL_SECONDS = 0.05
+
+Reply = TypeVar("Reply", bound=Record)
+
+
+class NoLeader(OperatorError):
+    """Nobody leads the run, so nobody can do what was asked."""
+
+    def __init__(self, run: str, verb: str) -> None:
+        super().__init__(
+            f"no coordinator leads run {run}, so nobody can {verb} it now; start one with "
+            "`coordinator up` or `coordinator serve`, and ask again"
+        )
+
+
+class LeaderRefused(OperatorError):
+    """The leader answered with an error."""
+
+    def __init__(self, reply: ErrorReply) -> None:
+        super().__init__(f"the run's leader refused: {reply.message}")
+
+
+class AnswerRefused(UserError):
+    """The leader did not take the answer."""
+
+    def __init__(self, inquiry: str, reason: str) -> None:
+        super().__init__(f"inquiry {inquiry}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The verbs that change a run. Each returns once what it did is committed.
+
+    :raises NoLeader: from every verb, when nobody leads the run.
+    :raises LeaderRefused: from every verb, when the leader answers with an error.
+    :raises TransportUnavailable: from every verb, when the answer does not come.
+    """
+
+    records: Records
+    transport: Transport
+
+    async def pause(self, run: str, request: PauseRequest) -> PauseReply:
+        """Lets nothing new begin in a run, or lets it go on."""
+        verb = "pause" if request.paused else "resume"
+        reply = await ask_leader(self.records, self.transport, run, "pause", request, PauseReply, what=verb)
+        return reply or PauseReply(verdict="ended")
+
+    async def answer(self, run: str, request: AnswerRequest) -> None:
+        """Answers an open inquiry.
+
+        :raises AnswerRefused: when the answer does not count.
+        """
+        reply = await ask_leader(self.records, self.transport, run, "answer", request, AnswerReply)
+        if reply is None:
+            raise AnswerRefused(request.inquiry, f"run {run} has ended")
+        if reply.verdict == "refused":
+            raise AnswerRefused(request.inquiry, reply.reason)
+
+    async def signal(self, run: str, name: str, value: JsonValue, answerer: str) -> Sequence[str]:
+        """Answers every inquiry that waits for a signal now; returns their ids.
+
+        :raises NotFound: when nobody waits for it.
+        """
+        rows = [
+            row
+            for row in await self.records.inquiries(run)
+            if row.open and row.wait.kind == "signal" and row.wait.target == name
+        ]
+        if not rows:
+            raise NotFound("task that waits for signal", name)
+        for row in rows:
+            await self.answer(run, AnswerRequest(inquiry=row.id, answerer=answerer, answer=value))
+        return [row.id for row in rows]
+
+
+async def ask_leader(
+    records: Records,
+    transport: Transport,
+    run: str,
+    verb: str,
+    request: Record,
+    reply: type[Reply],
+    *,
+    what: str = "",
+) -> Reply | None:
+    """The leader's answer; None when the run has ended. `what` is the verb in words, where it is another.
+
+    :raises NoLeader: when nobody leads the run.
+    :raises LeaderRefused: when the leader answers with an error.
+    :raises TransportUnavailable: when the answer does not come.
+    """
+    data = encode(
+        request, source=OPERATOR_NAME, message_id=secrets.token_hex(8), time_ms=time.time_ns() // 1_000_000
+    )
+    deadline = anyio.current_time() + LEADER_SECONDS
+    while True:
+        try:
+            answer = await transport.request(
+                subjects.board(run, OPERATOR_NAME, verb), data, timeout_seconds=REQUEST_SECONDS
+            )
+        except NoResponder:
+            if (await records.totals(run)).ended:
+                return None
+            if anyio.current_time() > deadline:
+                raise NoLeader(run, what or verb) from None
+            await anyio.sleep(POLL_SECONDS)
+            continue
+        body = decode(answer).body
+        if isinstance(body, ErrorReply):
+            raise LeaderRefused(body)
+        return decode_as(answer, reply)
