@@ -58,6 +58,16 @@ class TaskContext:
         """Whether the task was stopped because it waits."""
         return self._waits.suspended
 
+    def enter_thread(self) -> bool:
+        """Called by a thread before it runs the agent; false where the task has been given up meanwhile."""
+        self._holding.in_thread = True
+        if self._holding.over:
+            self._holding.in_thread = False
+        return self._holding.in_thread
+
+    def leave_thread(self) -> None:
+        self._holding.in_thread = False
+
     def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:
         return load(artifact, payload)
 

@@ -54,11 +54,14 @@ class Executor:
             raise
 
     def _in_thread(self, function: AgentFunction, context: TaskContext) -> object:
+        if not context.enter_thread():
+            return None
         self.busy_threads += 1
         try:
             return function(context)
         finally:
             self.busy_threads -= 1
+            context.leave_thread()
 
     async def _in_process(self, agent: Agent, context: TaskContext) -> object:
         function = agent.function

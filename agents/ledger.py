@@ -11,13 +11,19 @@ from typing import Literal
 from agents.identity import Identity
 from protocol.messages import Held, SwarmHeartbeat
 
+State = Literal["running", "finished", "stopping"]
 Status = Literal["alive", "busy", "draining", "error"]
 
 
 class Holding:
-    """A lease in this worker's hands. `progress` only grows."""
+    """A lease in this worker's hands. `progress` only grows.
 
-    __slots__ = ("finished", "progress", "run", "task", "token")
+    One that is `lost` is listed until what runs under it has ended, in a thread that nothing can stop too.
+    `over` is written by the loop and read by the thread, `in_thread` the other way round: whoever comes
+    second sees what the other wrote.
+    """
+
+    __slots__ = ("finished", "in_thread", "lost", "over", "progress", "run", "task", "token")
 
     def __init__(self, run: str, task: str, token: str) -> None:
         self.run = run
@@ -25,6 +31,15 @@ class Holding:
         self.token = token
         self.progress = 0
         self.finished = False
+        self.lost = False
+        self.over = False
+        self.in_thread = False
+
+    @property
+    def state(self) -> State:
+        if self.finished:
+            return "finished"
+        return "stopping" if self.lost else "running"
 
 
 class Ledger:
@@ -86,6 +101,26 @@ class Ledger:
             self._failed += well is False
             self.changes += 1
 
+    def lose(self, token: str) -> None:
+        """The lease moved on; what runs under it is told to stop."""
+        with self._lock:
+            holding = self._held.get(token)
+            if holding is not None:
+                holding.lost = True
+            self.changes += 1
+
+    def stopped(self, holding: Holding) -> None:
+        """The run under a lost lease has ended. A thread may go on: then a later beat drops the lease."""
+        with self._lock:
+            holding.over = True
+            self._drop_stopped()
+            self.changes += 1
+
+    def _drop_stopped(self) -> None:
+        gone = [one.token for one in self._held.values() if one.over and not one.in_thread]
+        for token in gone:
+            del self._held[token]
+
     def forget(self, token: str) -> None:
         """The lease is settled or lost."""
         with self._lock:
@@ -94,13 +129,14 @@ class Ledger:
 
     def beat(self) -> SwarmHeartbeat:
         with self._lock:
+            self._drop_stopped()
             held = tuple(
                 Held.model_construct(
                     task=one.task,
                     token=one.token,
                     run=one.run,
                     progress=one.progress,
-                    state="finished" if one.finished else "running",
+                    state=one.state,
                 )
                 for one in self._held.values()
             )

@@ -96,7 +96,7 @@ class Runner:
         running = self._running.get(token)
         if running is None:
             return False
-        self._ledger.forget(token)
+        self._ledger.lose(token)
         if running.end != "lost":
             self._observers.notify(LeaseLost(running.grant.agent))
         running.stop("lost")
@@ -159,7 +159,9 @@ class Runner:
         self._ledger.free_slot()
         outcome: Outcome = "dropped"
         usage = Usage()
-        if result is not None and running.end != "lost":
+        if running.end == "lost":
+            self._ledger.stopped(running.holding)
+        elif result is not None:
             outcome, usage = _outcome(result.message), result.message.usage
             self._ledger.finish(token, well=None if outcome == "waiting" else outcome == "done")
             self._outbox.post(result, now)

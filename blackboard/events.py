@@ -132,6 +132,16 @@ class DirectionRetired(Event):
     kind = "direction_retired"
     direction: Id
     reason: str
+    task: Id | None = None
+    """The task whose end retired it; None where its own statistics, or its question, did."""
+
+
+@event
+class DirectionReopened(Event):
+    """A direction that the end of a task had retired may be visited again: the task is retried."""
+
+    kind = "direction_reopened"
+    direction: Id
 
 
 @event
@@ -204,6 +214,30 @@ class TaskSettled(Event):
     usage: Usage = NO_USAGE
     failure: Failure | None = None
     artifacts: int = 0
+
+
+@event
+class TasksRetried(Event):
+    """Tasks that ended without a result begin again, under their own ids and with their journals.
+
+    What they told the frontier is taken back: they tell when they end again. Attempts go on counting;
+    those that use up the limit count anew.
+    """
+
+    kind = "tasks_retried"
+    tasks: tuple[Id, ...]
+    reason: str
+
+
+@event
+class TaskStopped(Event):
+    """What became of a run of a task that was cancelled: its worker has stopped it, or nobody knows."""
+
+    kind = "task_stopped"
+    task: Id
+    worker: Id
+    verdict: Literal["confirmed", "uncertain"]
+    reason: str = ""
 
 
 @event
@@ -313,6 +347,17 @@ class RunFinishing(Event):
 
 
 @event
+class RunReopened(Event):
+    """A run that had ended goes on, because tasks of it are retried. It explores nothing new.
+
+    `again`: its finishing agents run once more, as what they had reported may change.
+    """
+
+    kind = "run_reopened"
+    again: bool
+
+
+@event
 class RunEnded(Event):
     kind = "run_ended"
     status: Literal["done", "failed", "cancelled"]
@@ -328,11 +373,14 @@ EVENTS: dict[str, type[Event]] = {
         DirectionProposedAgain,
         FollowUpRefused,
         DirectionRetired,
+        DirectionReopened,
         TaskDispatched,
         TaskClaimed,
         TaskRequeued,
         TaskSuspended,
         TaskSettled,
+        TasksRetried,
+        TaskStopped,
         ArtifactPosted,
         ResultRefused,
         StepsRecorded,
@@ -345,6 +393,7 @@ EVENTS: dict[str, type[Event]] = {
         RunResumed,
         RunCancelled,
         RunFinishing,
+        RunReopened,
         RunEnded,
     )
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from blackboard import events as ev
 from blackboard.events import Event
-from blackboard.rewards import expire, start, tell
+from blackboard.rewards import Told, expire, recount, start, tell
 from blackboard.state import (
     DirectionRow,
     InquiryRow,
@@ -31,6 +31,8 @@ from protocol.messages import NO_USAGE, Step, Usage
 
 _UNKNOWN = {"intent": 1, "effect": -1}
 """What a step adds to the effects of which nobody knows whether they happened."""
+TOLD = frozenset(("done", "failed", "dead"))
+"""States in which a task has told the frontier a reward."""
 PARENTS_LIMIT = 100
 """Further parents in a direction's row, which stays small however often it is proposed; the log has all."""
 
@@ -145,7 +147,14 @@ def _direction_retired(state: RunState, event: ev.DirectionRetired) -> None:
     row = _direction(state, event.direction)
     if row.open:
         unindex_direction(state, row)
-    row.retired = event.reason
+    row.retired, row.retired_by = event.reason, event.task
+
+
+def _direction_reopened(state: RunState, event: ev.DirectionReopened) -> None:
+    row = _direction(state, event.direction)
+    if row.retired is not None:
+        row.retired = row.retired_by = None
+        index_direction(state, row)
 
 
 def _task_dispatched(state: RunState, event: ev.TaskDispatched) -> None:
@@ -222,6 +231,9 @@ def _task_suspended(state: RunState, event: ev.TaskSuspended) -> None:
 
 def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     task = _task(state, event.task)
+    if event.status == "cancelled" and task.status == "running" and event.worker is None:
+        task.stop = "asked"
+        state.stopping[task.id] = None
     _move(state, task, event.status)
     if event.worker is None:
         task.token = ""
@@ -240,6 +252,32 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     totals = _totals(state)
     totals.tasks[event.status] = totals.tasks.get(event.status, 0) + 1
     totals.usage = totals.usage.plus(event.usage)
+
+
+def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
+    totals = _totals(state)
+    told: dict[str, list[Told]] = {}
+    for identity in event.tasks:
+        task = _task(state, identity)
+        totals.tasks[task.status] -= 1
+        direction = _direction(state, task.direction)
+        direction.expired -= task.status == "cancelled"
+        told[direction.id] = []
+        _move(state, task, "queued")
+        task.token = task.stop = ""
+        task.worker = task.incarnation = None
+        task.tries = task.settled_ms = task.reward_micro = 0
+        task.reason = event.reason
+    for task in state.tasks.values():
+        if task.direction in told and task.status in TOLD:
+            told[task.direction].append((task.visit, task.reward_micro, task.usage.cost_microdollars or 0))
+    for identity, rewards in told.items():
+        recount(state.directions[identity], rewards)
+
+
+def _task_stopped(state: RunState, event: ev.TaskStopped) -> None:
+    _task(state, event.task).stop = event.verdict
+    state.stopping.pop(event.task, None)
 
 
 def _artifact_posted(state: RunState, event: ev.ArtifactPosted) -> None:
@@ -365,6 +403,13 @@ def _run_ended(state: RunState, event: ev.RunEnded) -> None:
     totals.exploring = False
 
 
+def _run_reopened(state: RunState, event: ev.RunReopened) -> None:
+    totals = _totals(state)
+    totals.status, totals.reason, totals.ended_ms = "running", "", None
+    totals.cancelling = False
+    totals.rounds += event.again
+
+
 def _record_only(state: RunState, event: Event) -> None:
     """Kept in the log for people; no decision depends on it."""
 
@@ -374,12 +419,15 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.DirectionOpened: _direction_opened,
     ev.DirectionProposedAgain: _direction_proposed_again,
     ev.DirectionRetired: _direction_retired,
+    ev.DirectionReopened: _direction_reopened,
     ev.FollowUpRefused: _record_only,
     ev.TaskDispatched: _task_dispatched,
     ev.TaskClaimed: _task_claimed,
     ev.TaskRequeued: _task_requeued,
     ev.TaskSuspended: _task_suspended,
     ev.TaskSettled: _task_settled,
+    ev.TasksRetried: _tasks_retried,
+    ev.TaskStopped: _task_stopped,
     ev.ArtifactPosted: _artifact_posted,
     ev.ResultRefused: _result_refused,
     ev.StepsRecorded: _steps_recorded,
@@ -392,5 +440,6 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.RunResumed: _run_resumed,
     ev.RunCancelled: _run_cancelled,
     ev.RunFinishing: _run_finishing,
+    ev.RunReopened: _run_reopened,
     ev.RunEnded: _run_ended,
 }

@@ -257,6 +257,12 @@ class MemoryStore:
         if state.head:
             state.expires = min(state.expires, self._now() + keep_seconds)
 
+    async def reopen(self, run: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        state = self._run(run)
+        if state.head:
+            state.active, state.expires = True, NEVER
+
     async def ping(self) -> Mapping[str, str]:
         await anyio.lowlevel.checkpoint()
         return {

@@ -178,15 +178,27 @@ class RedisStore(AsyncContextManagerMixin):
             await self._expire(keys, int(expires_ms))
         await self._link.call("finish", "ZREM", self._keyspace.active, run)
 
+    async def reopen(self, run: str) -> None:
+        """On the list first: a crash half way leaves a run that its next leader finishes again."""
+        keys = self._keyspace.run(run)
+        created = await self._link.call("reopen", "ZSCORE", self._keyspace.runs, run)
+        if created is not None:
+            await self._link.call("reopen", "ZADD", self._keyspace.active, int(created), run)
+            await self._link.call("reopen", "HDEL", keys.meta, "expires_ms")
+            await self._on_each_key(keys, "PERSIST")
+
     async def _expire(self, keys: Keys, expires_ms: int) -> None:
-        """Lets every key expire; those that name the others come last, so that a repetition finds all."""
-        async for terms in self._scan("finish", "SSCAN", keys.terms):
+        await self._on_each_key(keys, "PEXPIREAT", expires_ms)
+
+    async def _on_each_key(self, keys: Keys, command: str, *values: int) -> None:
+        """Those that name the others come last, so that a repetition finds all."""
+        async for terms in self._scan(command, "SSCAN", keys.terms):
             indexes = [keys.index(term.decode()) for term in terms]
-            await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in indexes])
-        async for digests in self._scan("finish", "SSCAN", keys.bodies):
+            await self._each(command, [(command, name, *values) for name in indexes])
+        async for digests in self._scan(command, "SSCAN", keys.bodies):
             bodies = [keys.body(digest.decode()) for digest in digests]
-            await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in bodies])
-        await self._each("finish", [("PEXPIREAT", name, expires_ms) for name in keys.fixed])
+            await self._each(command, [(command, name, *values) for name in bodies])
+        await self._each(command, [(command, name, *values) for name in keys.fixed])
 
     async def ping(self) -> Mapping[str, str]:
         return await redis_server.facts(self._link)

@@ -5,10 +5,16 @@ integers, and recent yields are kept by visit number. Each visit must tell or ex
 calls makes repeated deliveries harmless (by task or ticket).
 """
 
+from collections.abc import Iterable
+
 from blackboard.state import DirectionRow
 
 NEWEST_KEPT = 8
 """Yields that stay apart at each scale of the histogram: the newest 8 one by one, then 8 pairs, 8 fours, …"""
+
+
+Told = tuple[int, int, int]
+"""Number of a visit, its reward and its cost, both in micro-units."""
 
 
 def start(row: DirectionRow) -> int:
@@ -33,6 +39,18 @@ def tell(row: DirectionRow, visit: int, reward_micro: int, cost_micro: int = 0) 
             row.yields = _advanced(row.yields, last)
         row.last_visit = visit
     row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
+
+
+def recount(row: DirectionRow, told: Iterable[Told]) -> None:
+    """The statistics from the start: these visits have told, those that expired have not, the others are
+    in flight.
+    """
+    row.in_flight = row.numbered - row.expired
+    row.visits = row.reward_sum_micro = row.reward_squares = row.reward_best_micro = row.cost_sum_micro = 0
+    row.first_visit = row.first_micro = row.last_visit = 0
+    row.yields = ()
+    for visit, reward_micro, cost_micro in told:
+        tell(row, visit, reward_micro, cost_micro)
 
 
 def expire(row: DirectionRow) -> None:

@@ -51,6 +51,8 @@ class TaskRow:
     """Recorded intents without an outcome."""
     divergences: int = 0
     """Times that another request came than the recorded one."""
+    stop: Literal["", "asked", "confirmed", "uncertain"] = ""
+    """Where it was cancelled while it ran: whether its worker is known to have stopped it."""
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ class DirectionRow:
     """Count and sum of the rewards of each block of visit numbers, oldest first (`blackboard.rewards`)."""
     retired: str | None = None
     """Why no further visit will be made; None while open."""
+    retired_by: str | None = None
+    """The task whose end retired it, if one did."""
 
     @property
     def open(self) -> bool:
@@ -135,6 +139,8 @@ class Totals:
     reason: str = ""
     leader: str = ""
     takeovers: int = 0
+    rounds: int = 0
+    """How often the finishing agents begin anew, because the run was reopened."""
     lost_events: int = 0
     """Events that a store which came back older had lost; more than 0 means a rollback incident."""
     exploring: bool = True
@@ -180,6 +186,8 @@ class RunState:
     waiting: dict[str, None] = field(default_factory=dict[str, None])
     held: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     """Running tasks by worker."""
+    stopping: dict[str, None] = field(default_factory=dict[str, None])
+    """Cancelled tasks whose worker has not said yet that it has stopped them."""
     busy: Counter[str] = field(default_factory=Counter[str])
     """Dispatched and running tasks by agent."""
     choosable: Counter[str] = field(default_factory=Counter[str])
@@ -226,6 +234,8 @@ def restore(
     for task in sorted(tasks, key=lambda row: (row.created_ms, row.id)):
         state.tasks[task.id] = task
         index_task(state, task)
+        if task.stop == "asked":
+            state.stopping[task.id] = None
     for inquiry in sorted(inquiries, key=lambda row: (row.asked_ms, row.id)):
         state.inquiries[inquiry.id] = inquiry
         if inquiry.open:

@@ -182,6 +182,13 @@ class BlackboardStore(Protocol):
         """Takes an ended run off the active list and lets everything of it expire after `keep_seconds`."""
         ...
 
+    async def reopen(self, run: str) -> None:
+        """Puts an ended run on the active list again, and lets nothing of it expire.
+
+        To be called by whoever holds its lease, before the append that makes it go on.
+        """
+        ...
+
     async def ping(self) -> Mapping[str, str]:
         """Facts about the server for health checks and `doctor`: version, durability, memory policy."""
         ...

@@ -22,14 +22,16 @@ from coordinator.decision import (
     Pause,
     RecordSteps,
     Redispatch,
+    Retry,
+    Stopped,
     Sweep,
     Visit,
 )
 from coordinator.decisions.claims import claim, record
-from coordinator.decisions.control import pause
+from coordinator.decisions.control import pause, retry
 from coordinator.decisions.directions import follow_ups, judge
 from coordinator.decisions.dispatch import redispatch, visit
-from coordinator.decisions.ending import cancel, conclude, sweep
+from coordinator.decisions.ending import cancel, conclude, stopped, sweep
 from coordinator.decisions.results import commit
 from coordinator.decisions.waiting import answer
 from coordinator.run import Run
@@ -64,6 +66,8 @@ _DECIDE: Mapping[type[Command], Callable[[Run, Any, Env], Decision]] = {
     Judge: judge,
     Conclude: lambda run, _, env: conclude(run.state, env),
     Cancel: lambda run, command, env: cancel(run.state, command, env),
+    Stopped: lambda run, command, env: stopped(run.state, command, env),
+    Retry: lambda run, command, env: retry(run.state, command, env),
     Pause: lambda run, command, env: pause(run.state, command, env),
     AnswerInquiry: lambda run, command, env: answer(run.state, command, env),
     Lead: _lead,

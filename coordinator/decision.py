@@ -10,6 +10,7 @@ from typing import Literal
 from blackboard.events import Event
 from protocol.messages import (
     AnswerRequest,
+    CancelRequest,
     ClaimRequest,
     DeadLetter,
     Lease,
@@ -18,6 +19,7 @@ from protocol.messages import (
     Record,
     RecordRequest,
     Refusal,
+    RetryRequest,
     SwarmDiscovery,
 )
 from protocol.plain import plain
@@ -109,8 +111,15 @@ class Conclude:
 
 @plain
 class Cancel:
-    reason: str
+    request: CancelRequest
     source: Source
+
+
+@plain
+class Stopped:
+    """A worker no longer runs these tasks, which were cancelled while it did."""
+
+    tasks: Sequence[str]
 
 
 @plain
@@ -118,6 +127,14 @@ class Pause:
     """Nothing new may begin, or (`paused` false) may again."""
 
     request: PauseRequest
+    source: Source
+
+
+@plain
+class Retry:
+    """Tasks that ended without a result begin again; an ended run is reopened by it."""
+
+    request: RetryRequest
     source: Source
 
 
@@ -210,7 +227,9 @@ Command = (
     | Judge
     | Conclude
     | Cancel
+    | Stopped
     | Pause
+    | Retry
     | AnswerInquiry
     | Lead
 )

@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard import events as ev
-from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, Pause, RecordSteps
+from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, Pause, RecordSteps, Retry
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import Refused
 from coordinator.office import Office
@@ -25,6 +25,7 @@ from protocol.messages import (
     Record,
     RecordReply,
     RecordRequest,
+    RetryRequest,
     SwarmDiscovery,
 )
 from protocol.transport.contract import Delivery, Message
@@ -62,6 +63,7 @@ class Inbox:
             "cancel": self._on_cancel,
             "answer": self._on_answer,
             "pause": self._on_pause,
+            "retry": self._on_retry,
         }
 
     def take_credits(self) -> int:
@@ -111,12 +113,17 @@ class Inbox:
     def _on_cancel(self, message: Message) -> None:
         request = self._admitted(message, CancelRequest)
         if request is not None:
-            self._group.do(Cancel(request.reason, message))
+            self._group.do(Cancel(request, message))
 
     def _on_pause(self, message: Message) -> None:
         request = self._admitted(message, PauseRequest)
         if request is not None:
             self._group.do(Pause(request, message))
+
+    def _on_retry(self, message: Message) -> None:
+        request = self._admitted(message, RetryRequest)
+        if request is not None:
+            self._group.do(Retry(request, message))
 
     def _on_answer(self, message: Message) -> None:
         request = self._admitted(message, AnswerRequest)

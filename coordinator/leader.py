@@ -9,12 +9,12 @@ from anyio.abc import TaskGroup
 
 from blackboard.encoding import decode_state
 from blackboard.store import Loaded
-from coordinator.decision import Effect, Lead
+from coordinator.decision import Effect, Lead, Stopped
 from coordinator.dispatcher import Dispatcher
 from coordinator.effects import Release
 from coordinator.group_commit import GroupCommit
 from coordinator.inbox import Inbox
-from coordinator.liveness import superfluous
+from coordinator.liveness import stopped, superfluous
 from coordinator.observations import BusDrift, LeadEnd, LeaderGained, LeaderLost, StoreRetry
 from coordinator.office import Office
 from coordinator.outbox import Outbox
@@ -152,9 +152,15 @@ class Leader:
         return Dispatcher(office, group, outbox, pace, self._since)
 
     def heard(self, beat: SwarmHeartbeat) -> None:
-        """Tells a worker what it holds in vain. The service calls this for every beat of the fleet."""
-        if not self._leading:
+        """Tells a worker what it holds in vain, and notes what it has stopped. Called for every beat that
+        the service hears.
+        """
+        if not self._leading or self._group is None:
             return  # the rows may still be on their way
+        if self._run.state.stopping:
+            tasks = stopped(beat, self._run.state)
+            if tasks:
+                self._group.do(Stopped(tasks))
         leases = superfluous(beat, self._run.state)
         if leases:
             self._office.post.control(beat.worker, Control(drop=tuple(leases)))

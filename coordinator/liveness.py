@@ -141,7 +141,25 @@ def _unlisted(beat: SwarmHeartbeat, task: TaskRow) -> bool:
     """Whether a beat that covers the lease's claim leaves the lease out."""
     if beat.claims_through < task.grant:
         return False
-    return all((held.task, held.token) != (task.id, task.token) for held in beat.held)
+    return all(
+        (held.task, held.token) != (task.id, task.token) or held.state == "stopping" for held in beat.held
+    )
+
+
+def stopped(beat: SwarmHeartbeat, state: RunState) -> list[str]:
+    """Cancelled tasks of a run that a worker's beat shows to have ended there.
+
+    The beat must come from the process that held the task, and cover the claim: else the grant may
+    still be on its way.
+    """
+    held = {lease.task for lease in beat.held}
+    return [
+        task.id
+        for task in (state.tasks[identity] for identity in state.stopping)
+        if (task.worker, task.incarnation) == (beat.worker, beat.incarnation)
+        and task.id not in held
+        and beat.claims_through >= task.grant
+    ]
 
 
 def superfluous(beat: SwarmHeartbeat, state: RunState) -> list[Lease]:

@@ -9,17 +9,24 @@ from typing import TypeVar
 import anyio
 from pydantic import JsonValue
 
+from blackboard.state import TaskRow, Totals
+from blackboard.store import BlackboardStore
 from coordinator.records import Records
+from coordinator.reopening import reopen
 from protocol import subjects
 from protocol.codec import decode, decode_as, encode
 from protocol.errors import NoResponder, NotFound, OperatorError, UserError
 from protocol.messages import (
     AnswerReply,
     AnswerRequest,
+    CancelReply,
+    CancelRequest,
     ErrorReply,
     PauseReply,
     PauseRequest,
     Record,
+    RetryReply,
+    RetryRequest,
 )
 from protocol.transport.contract import Transport
 
@@ -28,6 +35,8 @@ REQUEST_SECONDS = 10.0
 LEADER_SECONDS = 3.0
 """How long a run may be without a leader: one that was just submitted has none yet."""
 POLL_SECONDS = 0.05
+END_SECONDS = 30.0
+"""How long a cancelled run may take to end: workers have some seconds to say that they have stopped."""
 
 Reply = TypeVar("Reply", bound=Record)
 
@@ -57,6 +66,19 @@ class AnswerRefused(UserError):
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancellation came to. Of tasks that ran, workers have `confirmed` that they stopped, or nobody
+    knows, and they may be going on: `uncertain`. Their late results are refused in both cases.
+    """
+
+    totals: Totals
+    already_ended: bool
+    tasks: int = 0
+    confirmed: Sequence[TaskRow] = ()
+    uncertain: Sequence[TaskRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
     """The verbs that change a run. Each returns once what it did is committed.
 
@@ -65,14 +87,65 @@ class Operator:
     :raises TransportUnavailable: from every verb, when the answer does not come.
     """
 
-    records: Records
+    store: BlackboardStore
     transport: Transport
+    max_active_runs: int
+
+    @property
+    def records(self) -> Records:
+        return Records(self.store)
+
+    async def retry(self, run: str, request: RetryRequest) -> RetryReply:
+        """Begins tasks again that ended without a result, and reopens the run for it where it has ended.
+
+        :raises Overloaded: when it has ended, and too many runs are active to reopen it.
+        """
+        while True:
+            reply = await ask_leader(self.records, self.transport, run, "retry", request, RetryReply)
+            reply = reply or await reopen(self.store, run, request, max_active=self.max_active_runs)
+            if reply is not None:
+                self.transport.emit(subjects.RUNS, b"")
+                return reply
+            await anyio.sleep(POLL_SECONDS)
 
     async def pause(self, run: str, request: PauseRequest) -> PauseReply:
         """Lets nothing new begin in a run, or lets it go on."""
         verb = "pause" if request.paused else "resume"
         reply = await ask_leader(self.records, self.transport, run, "pause", request, PauseReply, what=verb)
         return reply or PauseReply(verdict="ended")
+
+    async def cancel(self, run: str, request: CancelRequest) -> Cancelled:
+        """Ends a run or some of its tasks, and waits until it is settled which of these have stopped.
+
+        :raises NotFound: when the run has none of the tasks.
+        """
+        reply = await ask_leader(self.records, self.transport, run, "cancel", request, CancelReply)
+        if reply is None:
+            return Cancelled(await self.records.totals(run), already_ended=True)
+        if reply.missing:
+            raise NotFound("task", reply.missing[0])
+        with anyio.move_on_after(END_SECONDS):
+            while True:
+                totals = await self.records.totals(run)
+                rows = await self._stops(run, request) if reply.stopping else []
+                settled = totals.ended or bool(request.tasks)
+                if settled and not any(task.stop == "asked" for task in rows):
+                    break
+                await anyio.sleep(POLL_SECONDS)
+        totals = await self.records.totals(run)
+        rows = await self._stops(run, request) if reply.stopping else []
+        return Cancelled(
+            totals,
+            already_ended=reply.already_ended,
+            tasks=reply.cancelled,
+            confirmed=[task for task in rows if task.stop == "confirmed"],
+            uncertain=[task for task in rows if task.stop in {"asked", "uncertain"}],
+        )
+
+    async def _stops(self, run: str, request: CancelRequest) -> list[TaskRow]:
+        """The tasks of a request that ran when they were cancelled; of a run, all that ever did."""
+        tasks = [task for task in await self.records.tasks(run) if task.stop]
+        return [task for task in tasks if not request.tasks or task.id in request.tasks]
 
     async def answer(self, run: str, request: AnswerRequest) -> None:
         """Answers an open inquiry.

@@ -1,6 +1,6 @@
 """A run as its leader holds it: the state, and a frontier per agent that follows the events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from blackboard import events as ev
@@ -20,7 +20,7 @@ class Run:
     """
 
     state: RunState
-    frontiers: Mapping[str, Frontier]
+    frontiers: dict[str, Frontier]
     similar: Mapping[str, Duplicates]
     """By agent that wants near-duplicates merged: the topics of its directions."""
 
@@ -50,6 +50,10 @@ class Run:
             self._changed(event.direction)
         elif isinstance(event, ev.DirectionOpened):
             self._opened(event.direction)
+        elif isinstance(event, ev.DirectionReopened):
+            self._rebuild({event.direction})
+        elif isinstance(event, ev.TasksRetried):
+            self._rebuild({self.state.tasks[task].direction for task in event.tasks})
 
     def _opened(self, direction: str) -> None:
         row = self.state.directions[direction]
@@ -57,6 +61,14 @@ class Run:
             self.frontiers[row.agent].opened(row)
             if row.agent in self.similar:
                 self.similar[row.agent].add(row.id, row.topic)
+
+    def _rebuild(self, directions: Iterable[str]) -> None:
+        """Frontiers only learn; where something is taken back they are made anew, as at a take-over."""
+        for name in {self.state.directions[direction].agent for direction in directions}:
+            rows = [
+                row for row in self.state.directions.values() if row.agent == name and row.inquiry is None
+            ]
+            self.frontiers[name] = frontier(self.state.agents[name].policy, rows)
 
     def _changed(self, direction: str) -> None:
         row = self.state.directions[direction]

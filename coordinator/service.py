@@ -143,11 +143,10 @@ class Coordinator:
         held: dict[str, list[Held]] = {}
         for lease in beat.held:
             held.setdefault(lease.run, []).append(lease)
+        for leader in self.leaders.values():
+            leader.heard(beat)
         for run, leases in held.items():
-            leader = self.leaders.get(run)
-            if leader is not None:
-                leader.heard(beat)
-            elif not self._elections.is_active(run):
+            if run not in self.leaders and not self._elections.is_active(run):
                 self._tasks.start_soon(self._release_orphans, beat.worker, run, leases)
 
     async def _release_orphans(self, worker: str, run: str, leases: list[Held]) -> None:
@@ -240,7 +239,7 @@ class Coordinator:
             counts[status if status in counts else "alive"] += 1
             if not silent:
                 slots += beat.slots
-                free += max(0, beat.slots - sum(held.state == "running" for held in beat.held))
+                free += max(0, beat.slots - sum(held.state != "finished" for held in beat.held))
         self._office.observers.notify(
             WorkersSeen(counts["alive"], counts["busy"], counts["draining"], counts["silent"], slots, free)
         )

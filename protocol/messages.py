@@ -214,7 +214,8 @@ class Held(Lease):
 
     run: Id
     progress: Count = 0
-    state: Literal["running", "finished"] = "running"
+    state: Literal["running", "finished", "stopping"] = "running"
+    """`stopping`: the lease is lost, and what runs under it has not ended yet."""
 
 
 class SwarmHeartbeat(Record):
@@ -496,15 +497,26 @@ class Control(Record):
 
 
 class CancelRequest(Record):
-    """An operator's request to end a run; tasks under way are cancelled."""
+    """An operator's request to end a run, or only some of its tasks; what is under way is cancelled."""
 
+    tasks: Annotated[tuple[Id, ...], FailFast(), Field(max_length=1000)] = ()
+    """Empty means the run."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = "cancelled by the operator"
 
 
 class CancelReply(Record):
-    """`already_ended` is true where there was nothing left to cancel."""
+    """`already_ended` is true where there was nothing left to cancel.
+
+    Workers are asked to stop what `stopping` counts; rows and log say what became of that.
+    """
 
     already_ended: bool
+    cancelled: Count = 0
+    """Tasks that this ended."""
+    stopping: Count = 0
+    """Those of them that a worker held."""
+    missing: Annotated[tuple[Id, ...], FailFast()] = ()
+    """Asked-for tasks that the run does not have."""
 
 
 class PauseRequest(Record):
@@ -518,6 +530,28 @@ class PauseReply(Record):
     """`unchanged`: it was paused already, or not at all. `ended`: it has ended, or is being cancelled."""
 
     verdict: Literal["paused", "resumed", "unchanged", "ended"]
+
+
+class RetryRequest(Record):
+    """An operator's request to begin tasks again that ended without a result."""
+
+    tasks: Annotated[tuple[Id, ...], FailFast(), Field(max_length=1000)] = ()
+    """Empty means all dead letters of the run."""
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = "retried by the operator"
+
+
+class NotRetried(Record):
+    """A task that does not begin again, with the reason."""
+
+    task: Id
+    reason: str
+
+
+class RetryReply(Record):
+    """How many tasks begin again, and the first of those that were asked for and do not."""
+
+    retried: Count = 0
+    refused: Annotated[tuple[NotRetried, ...], FailFast()] = ()
 
 
 class AnswerRequest(Record):

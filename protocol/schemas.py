@@ -47,6 +47,7 @@ BOARD_VERBS = {
     "query": "Finds artifacts that an agent may see, newest first.",
     "cancel": "An operator's request to end a run.",
     "pause": "An operator's request that nothing new begins in a run, or that it goes on.",
+    "retry": "An operator's request to begin tasks again that ended without a result.",
     "answer": "Answers an open inquiry, so that the task that waits for it goes on.",
 }
 

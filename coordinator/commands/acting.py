@@ -7,7 +7,6 @@ from coordinator import connections
 from coordinator.commands.shared import prepare
 from coordinator.invocation import Invocation
 from coordinator.operating import OPERATOR_NAME, Operator
-from coordinator.records import Records
 from protocol.errors import InvalidSettings
 
 REASON_LENGTH = 500
@@ -25,7 +24,7 @@ async def operating(invocation: Invocation) -> AsyncGenerator[Operator]:
         connections.store(settings) as store,
         connections.transport(settings, name=OPERATOR_NAME) as transport,
     ):
-        yield Operator(Records(store), transport)
+        yield Operator(store, transport, settings.admission.max_active_runs)
 
 
 def check_reason(reason: str | None, *, option: str = "--reason", limit: int = REASON_LENGTH) -> None:

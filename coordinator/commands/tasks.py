@@ -8,7 +8,7 @@ import click
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow, TaskRow, TaskStatus
 from coordinator.commands.shared import ago, lasting, plain, stored
-from coordinator.commands.wording import choice_lines
+from coordinator.commands.wording import choice_lines, failure_lines
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.progress import money
@@ -17,6 +17,12 @@ from protocol.messages import Divergence, Step
 from protocol.running import run_async
 
 TOPIC_WIDTH = 50
+STOPS = {
+    "asked": "its worker was asked to, and has not said so yet",
+    "confirmed": "its worker says so",
+    "uncertain": "its worker did not say so: it may go on",
+}
+"""Whether a task that was cancelled while it ran has stopped."""
 
 
 @click.command("tasks", cls=Verb)
@@ -30,7 +36,7 @@ def command(
 ) -> None:
     """List a RUN's tasks, oldest first, or show one TASK with its attempts, journal and failure.
 
-    Dead letters are the tasks with --status dead.
+    `coordinator dead` lists dead letters with their reasons.
     """
     if task is not None:
         run_async(_show, invocation, run, task)
@@ -94,7 +100,7 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         click.echo(f"{name + ':':<12} {text}")
     for row in waits:
         click.echo(f"waits for:   {row.wait.kind} {row.wait.target}: {row.wait.question or row.id}")
-    for line in (*_journal(steps, divergences), *choice_lines(choice, directions), *_failure(task)):
+    for line in (*_journal(steps, divergences), *choice_lines(choice, directions), *failure_lines(task)):
         click.echo(line)
 
 
@@ -104,6 +110,8 @@ def _lines(task: TaskRow, topic: str) -> Iterator[tuple[str, str]]:
     yield "topic", " ".join(topic.split())
     yield "direction", f"{task.direction}, visit {task.visit}"
     yield "status", task.status + (f": {task.reason}" if task.reason else "")
+    if task.stop:
+        yield "stopped", STOPS[task.stop]
     yield "attempts", f"{task.attempt}, of which {task.tries} count towards the limit"
     if task.worker:
         yield "worker", task.worker
@@ -137,10 +145,3 @@ def _divergence(divergence: Divergence) -> Iterator[str]:
         yield f"       set aside: {', '.join(map(str, divergence.set_aside))}"
     yield f"       recorded: {divergence.recorded}"
     yield f"       asked:    {divergence.asked}"
-
-
-def _failure(task: TaskRow) -> Iterator[str]:
-    if task.failure is not None:
-        yield f"\nfailure ({task.failure.kind}): {task.failure.message}"
-        if task.failure.traceback:
-            yield task.failure.traceback.rstrip()

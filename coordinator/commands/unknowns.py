@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import click
 from pydantic import JsonValue
 
-from coordinator import connections
-from coordinator.commands.answering import Given, json_or_text, send
-from coordinator.commands.leading import OPERATOR_NAME
-from coordinator.commands.shared import plain, prepare, stored
+from coordinator.commands.acting import operating
+from coordinator.commands.answering import answerer, json_or_text
+from coordinator.commands.shared import plain, stored
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST, Records, the_one
 from coordinator.unknowns import Unknown, unknown_effects
 from protocol.errors import InvalidSettings, NotFound
-from protocol.messages import Failure
+from protocol.messages import AnswerRequest, Failure
 from protocol.running import run_async
 
 REQUEST_WIDTH = 60
@@ -85,21 +84,19 @@ def _row(one: Unknown) -> Sequence[object]:
 async def _settle(
     invocation: Invocation, prefix: str, key: str, answer: JsonValue, give_up: str | None
 ) -> None:
-    settings = prepare(invocation).settings
-    async with (
-        connections.store(settings) as store,
-        connections.transport(settings, name=OPERATOR_NAME) as transport,
-    ):
-        records = Records(store)
-        run = await records.find(prefix)
-        known = {one.key: one for one in await _found(records, run)}
+    async with operating(invocation) as operator:
+        run = await operator.records.find(prefix)
+        known = {one.key: one for one in await _found(operator.records, run)}
         one = known[the_one("effect", key, list(known))]
-        rows = {row.id: row for row in await records.inquiries(run)}
         if one.inquiry is None:
             raise NotFound("person's say in effect", one.key)
-        failure = None if give_up is None else Failure(kind="user", message=give_up)
-        given = Given(value=None if failure else answer, failure=failure)
-        await send(records, transport, run, rows[one.inquiry], given)
+        request = AnswerRequest(
+            inquiry=one.inquiry,
+            answerer=answerer(),
+            answer=None if give_up is not None else answer,
+            failure=None if give_up is None else Failure(kind="user", message=give_up),
+        )
+        await operator.answer(run, request)
     if invocation.json:
         emit_json({"run": run, "effect": one.key, "settled": True})
     else:

@@ -1,9 +1,9 @@
-"""A choice of the frontier in words: for `tasks` and `frontier`."""
+"""What several verbs say: a choice of the frontier, and how a task failed."""
 
 from collections.abc import Iterator, Mapping
 
 from blackboard.events import Choice, Term
-from blackboard.state import DirectionRow
+from blackboard.state import DirectionRow, TaskRow
 
 
 def choice_lines(choice: Choice | None, directions: Mapping[str, DirectionRow]) -> Iterator[str]:
@@ -28,3 +28,11 @@ def _term(term: Term, directions: Mapping[str, DirectionRow]) -> str:
         f"index {term.index:.3f} (mean {term.mean:.3f}, bonus {term.bonus:.3f}, {term.visits} visits, "
         f"{term.in_flight} in flight): {topic}"
     )
+
+
+def failure_lines(task: TaskRow) -> Iterator[str]:
+    """Kind, message and traceback; nothing for a task that left none."""
+    if task.failure is not None:
+        yield f"\nfailure ({task.failure.kind}): {task.failure.message}"
+        if task.failure.traceback:
+            yield task.failure.traceback.rstrip()

@@ -141,11 +141,22 @@ def judge(run: Run, command: Judge, env: Env) -> Decision:
 
 
 def finishing(state: RunState, env: Env) -> ev.DirectionOpened | None:
-    """The direction of the next finishing agent that has had none; None when all have."""
+    """The direction of the next finishing agent that has had none in this round; None when all have."""
     for agent in state.spec.agents:
         if agent.trigger == "finish":
-            proposal = FollowUp(agent=agent.name, topic="finish", max_visits=1)
-            identity = direction_id(state.spec.run, agent.name, "finish")
+            proposal = FollowUp(agent=agent.name, topic=_round(state), max_visits=1)
+            identity = direction_id(state.spec.run, agent.name, proposal.topic)
             if identity not in state.directions:
                 return _opened(state, None, proposal, identity, env)
     return None
+
+
+def finishers(state: RunState) -> frozenset[str]:
+    """The directions in which the finishing agents have their say in this round."""
+    names = (agent.name for agent in state.spec.agents if agent.trigger == "finish")
+    return frozenset(direction_id(state.spec.run, name, _round(state)) for name in names)
+
+
+def _round(state: RunState) -> str:
+    """The topic of the finishing agents: another one for each time that the run was reopened for them."""
+    return "finish" if not state.totals.rounds else f"finish {state.totals.rounds + 1}"

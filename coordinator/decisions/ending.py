@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from blackboard import events as ev
 from blackboard.events import Event
-from blackboard.state import RunState, TaskRow
-from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, Sweep
-from coordinator.decisions.directions import finishing
+from blackboard.state import OPEN, RunState, TaskRow
+from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, Stopped, Sweep
+from coordinator.decisions.directions import finishers, finishing
 from coordinator.decisions.dispatch import exploration_limit, is_late
 from coordinator.decisions.results import end
 from coordinator.decisions.waiting import expire
@@ -14,13 +14,15 @@ from protocol.messages import CancelReply, Lease
 
 GRACE_AFTER_DEADLINE_MS = 30_000
 """How long tasks that run at the deadline may still bring their result."""
+STOP_PATIENCE_MS = 10_000
+"""How long a worker may take to say that it has stopped a cancelled task; then nobody knows."""
 LATE = "the deadline has passed"
 ENDS_OR_REQUEUES = (ev.TaskSettled, ev.TaskRequeued)
 
 
 def sweep(state: RunState, command: Sweep, env: Env) -> Decision:
     """Ends waits at their time; takes back lost leases; cancels what is late, when it runs after a grace."""
-    decision = Decision()
+    decision = Decision(events=_give_up_on_stops(state, env))
     expire(state, env, decision)
     for lost in command.lost:
         _take_back(state, lost, env, decision)
@@ -82,20 +84,66 @@ def _drop(task: TaskRow, decision: Decision) -> None:
 
 
 def cancel(state: RunState, command: Cancel, env: Env) -> Decision:
-    """Cancels the run: open tasks end, their late results are refused. Repeating it changes nothing."""
+    """Cancels the run, or the tasks that are named: they end now, and their late results are refused.
+
+    Repeating it changes nothing.
+    """
+    request = command.request
+    decision = Decision()
     over = state.totals.ended or state.totals.cancelling
-    decision = Decision(effects=[Reply(command.source, CancelReply(already_ended=over))])
-    if not over:
-        decision.events.append(ev.RunCancelled(at_ms=env.now_ms, reason=command.reason))
-        reason = f"the run was cancelled: {command.reason}"
-        _cancel(state, _open_tasks(state), env, reason, decision)
+    missing = tuple(task for task in request.tasks if task not in state.tasks)
+    tasks: list[TaskRow] = []
+    if request.tasks:
+        known = (state.tasks[task] for task in dict.fromkeys(request.tasks) if task in state.tasks)
+        tasks = [task for task in known if task.status in OPEN]
+        _cancel(state, tasks, env, f"cancelled: {request.reason}", decision)
+    elif not over:
+        tasks = _open_tasks(state)
+        decision.events.append(ev.RunCancelled(at_ms=env.now_ms, reason=request.reason))
+        _cancel(state, tasks, env, f"the run was cancelled: {request.reason}", decision)
+    reply = CancelReply(
+        already_ended=not tasks if request.tasks else over,
+        cancelled=len(tasks),
+        stopping=sum(task.status == "running" for task in tasks),
+        missing=missing,
+    )
+    decision.effects.append(Reply(command.source, reply))
     return decision
+
+
+def stopped(state: RunState, command: Stopped, env: Env) -> Decision:
+    """Records that workers have stopped what was cancelled."""
+    tasks = (state.tasks[identity] for identity in command.tasks if identity in state.stopping)
+    events: list[Event] = [
+        ev.TaskStopped(at_ms=env.now_ms, task=task.id, worker=task.worker or "", verdict="confirmed")
+        for task in tasks
+    ]
+    return Decision(events=events)
+
+
+def _give_up_on_stops(state: RunState, env: Env) -> list[Event]:
+    """A cancelled task whose worker says nothing for too long may be going on."""
+    late = (
+        task
+        for task in (state.tasks[identity] for identity in state.stopping)
+        if env.now_ms - task.settled_ms >= STOP_PATIENCE_MS
+    )
+    return [
+        ev.TaskStopped(
+            at_ms=env.now_ms,
+            task=task.id,
+            worker=task.worker or "",
+            verdict="uncertain",
+            reason=f"worker {task.worker} did not say within {STOP_PATIENCE_MS / 1000:g} s that it has ended",
+        )
+        for task in late
+    ]
 
 
 def conclude(state: RunState, env: Env) -> Decision:
     """Ends exploration at a limit, then lets the finishing agents run one by one, then ends the run.
 
-    A paused run stays as it is.
+    A paused run stays as it is, and none ends before it is settled which cancelled tasks have stopped.
     """
     decision = Decision()
     totals = state.totals
@@ -125,10 +173,11 @@ def _more_to_visit(state: RunState, now_ms: int, *, exploring: bool) -> bool:
 def _next_phase(state: RunState, env: Env) -> list[Event]:
     events: list[Event] = []
     if state.totals.cancelling:
-        return [ev.RunEnded(at_ms=env.now_ms, status="cancelled", reason=state.totals.reason)]
+        ended = ev.RunEnded(at_ms=env.now_ms, status="cancelled", reason=state.totals.reason)
+        return [] if state.stopping else [ended]
     direction = finishing(state, env)
     if direction is None:
-        return [_verdict(state, env)]
+        return [] if state.stopping else [_verdict(state, env)]
     if state.totals.status == "running":
         events.append(ev.RunFinishing(at_ms=env.now_ms))
     events.append(direction)
@@ -137,13 +186,13 @@ def _next_phase(state: RunState, env: Env) -> list[Event]:
 
 def _verdict(state: RunState, env: Env) -> ev.RunEnded:
     """Failed when a finishing agent, or every task before them, came to nothing; done otherwise."""
-    finishers = {agent.name for agent in state.spec.agents if agent.trigger == "finish"}
+    last = finishers(state)
     for task in state.tasks.values():
-        asked = state.directions[task.direction].inquiry is not None
-        if task.agent in finishers and task.status != "done" and not asked:
+        if task.direction in last and task.status != "done":
             reason = f"agent {task.agent} ended {task.status}: {task.reason}"
             return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
-    before = [task for task in state.tasks.values() if task.agent not in finishers]
+    names = {agent.name for agent in state.spec.agents if agent.trigger == "finish"}
+    before = [task for task in state.tasks.values() if task.agent not in names]
     if before and all(task.status in {"failed", "dead"} for task in before):
         reason = f"no task ended well; the first ended {before[0].status}: {before[0].reason}"
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)

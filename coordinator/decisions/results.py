@@ -230,7 +230,10 @@ def end(
     if state.directions[task.direction].retired is None:
         events.append(
             ev.DirectionRetired(
-                at_ms=env.now_ms, direction=task.direction, reason=f"its task ended {status}: {reason}"[:500]
+                at_ms=env.now_ms,
+                direction=task.direction,
+                reason=f"its task ended {status}: {reason}"[:500],
+                task=task.id,
             )
         )
     if status == "dead":

@@ -4,10 +4,10 @@ import pytest
 
 from blackboard import events as ev
 from blackboard.state import TaskRow
-from coordinator.decision import Cancel, Redispatch, Sweep
+from coordinator.decision import Cancel, Redispatch, Stopped, Sweep
 from coordinator.submit import SETTINGS_BYTES, check
 from protocol.errors import InvalidMessage
-from protocol.messages import INLINE_BODY_BYTES, REPLY_BYTES, FollowUp, Lease
+from protocol.messages import INLINE_BODY_BYTES, REPLY_BYTES, CancelRequest, FollowUp, Lease
 from tests.support.table import Table, spec
 
 DEADLINE_MS = 1_050_000
@@ -157,8 +157,9 @@ def test_cancelling_a_run_ends_what_is_queued_dispatched_and_running():
     table.dispatch("explore")
     queued = table.held()
     table.commit(queued, outcome="failed", failure={"kind": "transient", "message": "later"})
-    table.do(Cancel("enough", "source"))
+    table.do(Cancel(CancelRequest(reason="enough"), "source"))
     assert {task.status for task in table.state.tasks.values()} == {"cancelled"}
+    table.do(Stopped(list(table.state.stopping)))
     table.conclude()
     assert table.state.totals.status == "cancelled"
     table.check()

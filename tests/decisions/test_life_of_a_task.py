@@ -3,9 +3,17 @@
 import pytest
 
 from blackboard import events as ev
-from coordinator.decision import Bury, Cancel, Loss, Lost, RecordSteps, Reply, SendDrop, Sweep
+from coordinator.decision import Bury, Cancel, Loss, Lost, RecordSteps, Reply, SendDrop, Stopped, Sweep
 from coordinator.liveness import Fleet, Patience
-from protocol.messages import CancelReply, Lease, RecordReply, RecordRequest, Step, SwarmHeartbeat
+from protocol.messages import (
+    CancelReply,
+    CancelRequest,
+    Lease,
+    RecordReply,
+    RecordRequest,
+    Step,
+    SwarmHeartbeat,
+)
 from tests.support.table import Table, spec
 
 
@@ -241,13 +249,14 @@ def test_a_run_whose_reporter_dies_ends_in_failure(table):
 
 def test_cancelling_ends_every_open_task_once_and_refuses_late_results(table):
     running, dispatched = table.held(), table.dispatch()
-    table.do(Cancel("enough", "source"))
+    table.do(Cancel(CancelRequest(reason="enough"), "source"))
     assert table.task(running).status == table.task(dispatched).status == "cancelled"
     assert table.commit(running).verdict == "stale"
     assert table.claim(dispatched).granted == ()
+    table.do(Stopped([running.task]))
     (ended,) = table.conclude()
     assert ended.status == "cancelled"
-    reply = table.do(Cancel("again", "source")).effects[0]
+    reply = table.do(Cancel(CancelRequest(reason="again"), "source")).effects[0]
     assert isinstance(reply, Reply)
     assert reply.message == CancelReply(already_ended=True)
 

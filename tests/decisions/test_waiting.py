@@ -5,7 +5,7 @@ import pytest
 from blackboard import events as ev
 from blackboard.encoding import decode_inquiry, decode_task, encode_row
 from blackboard.state import restore
-from coordinator.decision import AnswerInquiry, Cancel, Loss, Lost, RecordSteps, Reply, Ring, Sweep
+from coordinator.decision import AnswerInquiry, Cancel, Loss, Lost, RecordSteps, Reply, Ring, Stopped, Sweep
 from coordinator.decisions.dispatch import wanted
 from protocol.artifacts import digest_of
 from protocol.ids import inquiry_id
@@ -13,6 +13,7 @@ from protocol.messages import (
     Answer,
     AnswerReply,
     AnswerRequest,
+    CancelRequest,
     FollowUp,
     Lease,
     RecordReply,
@@ -345,9 +346,10 @@ def test_a_cancelled_run_leaves_no_question_open(table):
     other = table.held()
     suspend(table, other, human())
     asked_task(table)
-    table.do(Cancel("enough", "source"))
+    table.do(Cancel(CancelRequest(reason="enough"), "source"))
     assert {task.status for task in table.state.tasks.values()} == {"cancelled"}
     assert not any(row.open for row in table.state.inquiries.values())
+    table.do(Stopped(list(table.state.stopping)))
     assert table.conclude()[-1].status == "cancelled"
 
 

@@ -171,7 +171,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a run whose finishing agent failed is done",
         ENDING,
-        'task.agent in finishers and task.status != "done"',
+        'task.direction in last and task.status != "done"',
         "False",
     ),
     Mutant(

@@ -70,3 +70,23 @@ async def test_what_is_appended_after_the_end_goes_with_the_rest(store: Blackboa
     batch = Batch(RUN, "leader-1", head, events("late"), [task_row("t")], [late])
     assert await store.append(batch, ttl_seconds=TTL) == head + 1
     assert await store.runs(active=True) == []
+
+
+async def test_a_reopened_run_is_active_and_nothing_of_it_expires(store: BlackboardStore):
+    head = await create(store)
+    digest = await put(store, b"body")
+    head = await add(store, head, write(1, tags=["t"], body=body_ref(b"body")))
+    await store.finish(RUN, keep_seconds=0.3)
+    await store.reopen(RUN)
+    assert await store.runs(active=True) == [RUN]
+    await anyio.sleep(0.5)
+    assert await store.head(RUN) == head
+    assert await ask(store, tag="t") == [1]
+    assert (await store.get(RUN, digest, offset=0, limit=9))[0] == b"body"
+    await store.finish(RUN, keep_seconds=60)
+    assert await store.runs(active=True) == []
+
+
+async def test_a_run_that_does_not_exist_is_not_reopened(store: BlackboardStore):
+    await store.reopen("ghost")
+    assert await store.runs(active=True) == []

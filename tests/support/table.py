@@ -1,6 +1,7 @@
 """A run on a table: the production decisions without store, bus or clock, and everything that they said."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from blackboard import events as ev
 from blackboard.events import Event
 from blackboard.evolve import begin, fold
 from blackboard.spec import AgentSpec, Budget, RunSpec
-from blackboard.state import RunState, TaskRow, snapshot
+from blackboard.state import OPEN, RunState, TaskRow, snapshot
 from coordinator.decide import decide
 from coordinator.decision import (
     AnswerClaim,
@@ -144,8 +145,14 @@ class Table:
         self._check_indexes()
 
     def _check_ends(self) -> None:
-        ends = [event.task for event in self.log if isinstance(event, ev.TaskSettled)]
-        assert len(ends) == len(set(ends)), "a task ended twice"
+        ended: set[str] = set()
+        for event in self.log:
+            if isinstance(event, ev.TaskSettled):
+                assert event.task not in ended, "a task ended twice"
+                ended.add(event.task)
+            elif isinstance(event, ev.TasksRetried):
+                assert ended.issuperset(event.tasks), "a task began again that had not ended"
+                ended.difference_update(event.tasks)
         tokens = [event.token for event in self.log if isinstance(event, ev.TaskDispatched)]
         assert len(tokens) == len(set(tokens)), "a token was used twice"
         posted = [event.artifact.id for event in self.log if isinstance(event, ev.ArtifactPosted)]
@@ -162,6 +169,12 @@ class Table:
             assert direction.in_flight == len(tasks) - direction.visits - direction.expired
             assert direction.reward_sum_micro == sum(task.reward_micro for task in told)
             assert direction.reward_squares == sum(task.reward_micro**2 for task in told)
+            assert direction.reward_best_micro == max((task.reward_micro for task in told), default=0)
+            assert direction.last_visit == max((task.visit for task in told), default=0)
+            assert sum(direction.yields[::2]) == len(told)
+            assert direction.cost_sum_micro == sum(task.usage.cost_microdollars or 0 for task in told)
+        ended = Counter(task.status for task in self.state.tasks.values() if task.status not in OPEN)
+        assert +Counter(self.state.totals.tasks) == ended
 
     def _check_indexes(self) -> None:
         state = self.state
@@ -172,6 +185,8 @@ class Table:
         assert set(state.dispatched) == by_status.get("dispatched", set())
         assert set(state.waiting) == by_status.get("waiting", set())
         assert {task for held in state.held.values() for task in held} == by_status.get("running", set())
+        asked_to_stop = {task.id for task in state.tasks.values() if task.stop == "asked"}
+        assert set(state.stopping) == asked_to_stop
         under_way = by_status.get("dispatched", set()) | by_status.get("running", set())
         assert state.busy.total() == len(under_way)
         for agent in self.spec.agents:

@@ -100,8 +100,11 @@ def test_interrupting_the_wait_leaves_the_run_alone(shell: Shell, napping: str) 
 
 
 def test_a_cancelled_run_ends_and_keeps_the_reason(shell: Shell) -> None:
-    run = shell("submit", "--spec", "-", stdin=spec("nap")).out.strip()
+    waiting = spec("nobody", agents=[{"name": "nobody"}])
+    run = shell("submit", "--spec", "-", stdin=waiting).out.strip()
     answer = shell("cancel", run, "--reason", "no longer wanted", "--json").json
+    assert answer.pop("confirmed") == answer.pop("uncertain") == []
+    assert answer.pop("tasks") <= 1, "more than the prefetch was dispatched"
     assert answer == {
         "run": run,
         "already_ended": False,
@@ -112,6 +115,27 @@ def test_a_cancelled_run_ends_and_keeps_the_reason(shell: Shell) -> None:
     assert "has ended already" in again.err
     assert shell("cancel", run, "--json").json["already_ended"] is True
     assert set(shell("show", run, "--json").json["tasks"]) <= {"cancelled"}
+
+
+def test_cancelling_says_which_tasks_their_workers_have_stopped(shell: Shell) -> None:
+    run = shell("submit", "--spec", "-", stdin=spec("nap")).out.strip()
+    until(lambda: shell("show", run, "--json").json["tasks"] == {"running": 1})
+    answer = shell("cancel", run, "--json").json
+    (task,) = shell("tasks", run, "--json").json
+    assert answer["confirmed"] == [{"task": task["id"], "agent": "nap", "worker": task["worker"]}]
+    assert (answer["tasks"], answer["uncertain"], task["stop"]) == (1, [], "confirmed")
+
+
+def test_one_task_of_a_run_can_be_cancelled(shell: Shell) -> None:
+    roots = [{"agent": "nap", "topic": topic} for topic in ("a", "b")]
+    run = shell("submit", "--spec", "-", stdin=spec("nap", roots=roots, tasks=2)).out.strip()
+    until(lambda: shell("show", run, "--json").json["tasks"] == {"running": 2})
+    task = shell("tasks", run, "--json").json[0]["id"]
+    assert "1 of them ran and have stopped" in shell("cancel", run, task).err
+    assert shell("show", run, "--json").json["tasks"] == {"running": 1, "cancelled": 1}
+    assert shell("cancel", run, task, "--json").json["already_ended"] is True
+    assert "no task 'x'" in shell("cancel", run, "x", code=3).err
+    shell("cancel", run)
 
 
 def test_watching_shows_events_as_they_happen_up_to_the_end(shell: Shell, noted: str) -> None:

@@ -287,6 +287,41 @@ async def test_a_hung_thread_is_abandoned_at_its_timeout() -> None:
         await swarm.at_rest()
 
 
+@virtually
+async def test_a_dropped_task_is_listed_as_stopping_until_its_run_has_ended() -> None:
+    @agent("tidy")
+    async def tidy(_context: Context) -> Discovery:
+        try:
+            await anyio.sleep(600)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(5)
+        return Discovery()
+
+    async with rig(tidy) as swarm:
+        task = await swarm.leader.dispatch("tidy")
+        await swarm.until(lambda: bool(swarm.worker.ledger.taken and swarm.held))
+        swarm.leader.control("w1", drop=[{"task": task.task, "token": task.token}])
+        await anyio.sleep(1)
+        assert [one.state for one in swarm.worker.ledger.beat().held] == ["stopping"]
+        await anyio.sleep(5)
+        assert swarm.worker.ledger.beat().held == ()
+        assert swarm.leader.discoveries == []
+
+
+@pytest.mark.anyio
+async def test_a_dropped_task_is_listed_until_the_thread_that_nothing_can_stop_has_ended() -> None:
+    one = Agent("hung", hang, runs_in="thread")
+    async with rig(one, slots=1) as swarm:
+        task = await swarm.leader.dispatch("hung")
+        await swarm.until(lambda: swarm.worker.executor.busy_threads == 1)
+        swarm.leader.control("w1", drop=[{"task": task.task, "token": task.token}])
+        await swarm.until(lambda: not swarm.worker.ledger.taken)
+        assert [one.state for one in swarm.worker.ledger.beat().held] == ["stopping"]
+        await swarm.until(lambda: not swarm.worker.ledger.beat().held)
+        assert swarm.worker.executor.busy_threads == 0
+
+
 def compute(context: Context) -> Discovery:
     return Discovery([Note(text=f"{context.goal} in {os.getpid()}")], reward=1.0)
 
