@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, dataclass_transform
 
 from pydantic import ConfigDict, with_config
 
-from blackboard.spec import RunSpec
+from blackboard.spec import Amounts, RunSpec
 from protocol.artifacts import Artifact
 from protocol.messages import NO_USAGE, Answer, Failure, Id, Step, Usage, Wait
 from protocol.plain import Class, plain
@@ -156,6 +156,8 @@ class TaskDispatched(Event):
     attempt: int
     token: Id
     choice: Choice | None = None
+    reserved: Amounts | None = None
+    """What is reserved for it, where the run has a budget of such things."""
 
 
 @event

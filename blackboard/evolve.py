@@ -9,6 +9,7 @@ from functools import reduce
 from typing import Any
 
 from blackboard import events as ev
+from blackboard.budgets import NONE, Account, amounts_of
 from blackboard.events import Event
 from blackboard.rewards import Told, expire, recount, start, tell
 from blackboard.state import (
@@ -33,6 +34,8 @@ _UNKNOWN = {"intent": 1, "effect": -1}
 """What a step adds to the effects of which nobody knows whether they happened."""
 TOLD = frozenset(("done", "failed", "dead"))
 """States in which a task has told the frontier a reward."""
+REPORTED = frozenset(("released", "transient", "capacity", "answered"))
+"""Causes that a worker gave itself, with what the dispatch has used."""
 PARENTS_LIMIT = 100
 """Further parents in a direction's row, which stays small however often it is proposed; the log has all."""
 
@@ -169,7 +172,31 @@ def _task_dispatched(state: RunState, event: ev.TaskDispatched) -> None:
     task.dispatched_ms = event.at_ms
     task.not_before_ms = 0
     task.reason = ""
+    if state.metered:
+        _reserve(state, task, event)
     _move(state, task, "dispatched")
+
+
+def _reserve(state: RunState, task: TaskRow, event: ev.TaskDispatched) -> None:
+    account = _totals(state).accounts.setdefault(task.agent, Account())
+    account.begun += event.attempt == 1
+    task.reserved = event.reserved or NONE
+    account.reserve(task.reserved)
+
+
+def _close(state: RunState, task: TaskRow, usage: Usage | None, *, whole: bool = False) -> None:
+    """A dispatch ends, and says what it has used, or not: one that fails may have used more than it says."""
+    if task.reserved is None:
+        return
+    account = _totals(state).accounts[task.agent]
+    used = NONE if usage is None else amounts_of(usage, unknown_cost=task.reserved[3])
+    if whole or (usage is not None and task.status == "waiting") or any(used):
+        account.settle(task.reserved, used, whole=whole)
+    elif usage is None and task.status == "dispatched":
+        account.release(task.reserved)
+    else:
+        account.keep(task.reserved)
+    task.reserved = None
 
 
 def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
@@ -206,6 +233,8 @@ def _task_claimed(state: RunState, event: ev.TaskClaimed) -> None:
 
 def _task_requeued(state: RunState, event: ev.TaskRequeued) -> None:
     task = _task(state, event.task)
+    if state.metered:
+        _close(state, task, event.usage if event.cause in REPORTED else None)
     _move(state, task, "queued")
     task.reason, task.failure = event.reason, event.failure
     task.not_before_ms = event.not_before_ms
@@ -221,6 +250,8 @@ def _task_requeued(state: RunState, event: ev.TaskRequeued) -> None:
 def _task_suspended(state: RunState, event: ev.TaskSuspended) -> None:
     task = _task(state, event.task)
     _move(state, task, "waiting")
+    if state.metered:
+        _close(state, task, event.usage)
     task.reason, task.failure = "", None
     task.usage = task.usage.plus(event.usage)
     task.worker = task.incarnation = None
@@ -234,6 +265,8 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     if event.status == "cancelled" and task.status == "running" and event.worker is None:
         task.stop = "asked"
         state.stopping[task.id] = None
+    if state.metered:
+        _close(state, task, None if event.worker is None else event.usage, whole=event.status == "done")
     _move(state, task, event.status)
     if event.worker is None:
         task.token = ""

@@ -6,6 +6,38 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from protocol.messages import Count, FollowUp, Id, Record, Unit
 
+Amounts = tuple[int, int, int, int]
+"""Model calls, tool calls, tokens, micro-dollars."""
+
+
+class Budget(Record):
+    """Limits of a run, or of one agent in it; None is no limit.
+
+    Of a run, `tasks` counts visits of explored directions; of an agent, all its visits.
+    """
+
+    tasks: Annotated[int, Field(ge=1)] | None = None
+    model_calls: Count | None = None
+    tool_calls: Count | None = None
+    tokens: Count | None = None
+    """In and out."""
+    cost_microdollars: Count | None = None
+    wall_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Nothing new begins so long after the run was created, pauses included."""
+
+
+class Estimate(Record):
+    """The most that one task of an agent uses: so much is reserved for it when it is dispatched."""
+
+    model_calls: Count = 0
+    tool_calls: Count = 0
+    tokens: Count = 0
+    cost_microdollars: Count = 0
+
+    @property
+    def amounts(self) -> Amounts:
+        return self.model_calls, self.tool_calls, self.tokens, self.cost_microdollars
+
 
 class AgentSpec(Record):
     """How a run uses an agent.
@@ -28,18 +60,10 @@ class AgentSpec(Record):
     None: only when the topics are equal, up to case and spaces."""
     max_visits: Annotated[int, Field(ge=1)] | None = None
     """Visits of one direction; None leaves it to `exhausted` and the budget."""
-
-
-class Budget(Record):
-    """Limits of a run; None is no limit. What is under way when one is reached still ends.
-
-    `tasks` counts visits of explored directions; the others count what settled tasks used.
-    """
-
-    tasks: Annotated[int, Field(ge=1)] | None = None
-    model_calls: Count | None = None
-    tokens: Count | None = None
-    cost_microdollars: Count | None = None
+    budget: Budget | None = None
+    """Limits of this agent alone, besides those of the run."""
+    estimate: Estimate | None = None
+    """None: what its tasks have used on average so far, and nothing for the first."""
 
 
 class RunSpec(Record):

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from blackboard.budgets import Account, meters
 from blackboard.events import Choice
-from blackboard.spec import AgentSpec, RunSpec
+from blackboard.spec import AgentSpec, Amounts, RunSpec
 from blackboard.store import RowKind
 from protocol.artifacts import Artifact
 from protocol.messages import NO_USAGE, Answer, Failure, Step, Usage, Wait
@@ -51,6 +52,8 @@ class TaskRow:
     """Recorded intents without an outcome."""
     divergences: int = 0
     """Times that another request came than the recorded one."""
+    reserved: Amounts | None = None
+    """What is reserved for its dispatch, where the run has a budget of such things."""
     stop: Literal["", "asked", "confirmed", "uncertain"] = ""
     """Where it was cancelled while it ran: whether its worker is known to have stopped it."""
 
@@ -159,6 +162,8 @@ class Totals:
     tasks: dict[str, int] = field(default_factory=dict[str, int])
     """Settled tasks by status."""
     usage: Usage = NO_USAGE
+    accounts: dict[str, Account] = field(default_factory=dict[str, Account])
+    """By agent, where the run or an agent of it has a budget of what tasks use."""
 
     @property
     def ended(self) -> bool:
@@ -181,6 +186,8 @@ class RunState:
     directions: dict[str, DirectionRow] = field(default_factory=dict[str, DirectionRow])
     inquiries: dict[str, InquiryRow] = field(default_factory=dict[str, InquiryRow])
     agents: dict[str, AgentSpec] = field(init=False)
+    metered: bool = field(init=False)
+    """Whether anything that tasks use has a limit."""
     queued: dict[str, None] = field(default_factory=dict[str, None])
     dispatched: dict[str, None] = field(default_factory=dict[str, None])
     waiting: dict[str, None] = field(default_factory=dict[str, None])
@@ -205,6 +212,8 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.agents = {agent.name: agent for agent in self.spec.agents}
+        budgets = (self.spec.budget, *(agent.budget for agent in self.spec.agents))
+        self.metered = any(map(meters, budgets)) or any(agent.budget for agent in self.spec.agents)
 
     @property
     def open_tasks(self) -> int:

@@ -20,7 +20,13 @@ from protocol.settings import Loaded
 MODEL_KEY = "SWARMBOARD_MODEL_API_KEY"
 """Variable by which workers learn the key; a run names the variable and never the key."""
 DEFAULT_BUDGET = f"tasks={DEFAULT_TASKS}"
-LIMITS = {"tasks": "tasks", "calls": "model_calls", "tokens": "tokens", "dollars": "cost_microdollars"}
+LIMITS = {
+    "tasks": "tasks",
+    "calls": "model_calls",
+    "tools": "tool_calls",
+    "tokens": "tokens",
+    "dollars": "cost_microdollars",
+}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,7 +59,7 @@ def question_options(function: Function) -> Function:
         click.option(
             "--budget",
             metavar="LIMITS",
-            help="Limits, comma-separated: tasks=, calls=, tokens=, dollars=, seconds=."
+            help="Limits, comma-separated: tasks=, calls=, tools=, tokens=, dollars=, seconds=."
             f"  [default: {DEFAULT_BUDGET}]",
         ),
         click.option(

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from blackboard.budgets import Account, limits_of, minus
+from blackboard.spec import Budget
 from blackboard.state import DirectionRow, TaskRow, Totals
 from coordinator.commands.shared import ago, counted, lasting, now_ms, plain, prepare, stored
 from coordinator.invocation import Invocation, Verb, pass_invocation
@@ -16,6 +18,8 @@ from coordinator.progress import money
 from coordinator.records import LATEST, RunRecord, states
 from protocol.messages import NO_USAGE, Usage
 from protocol.running import run_async
+
+FIELDS = ("model_calls", "tool_calls", "tokens", "cost_microdollars")
 
 
 @click.command("show", cls=Verb)
@@ -93,16 +97,40 @@ def _spent(tasks: Sequence[TaskRow]) -> Usage:
 
 
 def _budget(record: RunRecord) -> Mapping[str, Any]:
-    """What was spent of each limit; None is no limit."""
-    budget, usage = record.spec.budget, record.totals.usage
-    spent = {
-        "tasks": (record.totals.explored, budget.tasks),
-        "model_calls": (usage.model_calls, budget.model_calls),
-        "tokens": (usage.tokens_in + usage.tokens_out, budget.tokens),
-        "cost_microdollars": (usage.cost_microdollars, budget.cost_microdollars),
+    """What was spent of each limit; None is no limit. `agents` has those that have a budget of their own."""
+    totals, spec = record.totals, record.spec
+    usage = totals.usage
+    spent = (usage.model_calls, usage.tool_calls, usage.tokens_in + usage.tokens_out, usage.cost_microdollars)
+    accounts = totals.accounts
+    own = {
+        agent.name: {
+            "tasks": {"spent": account.begun, "limit": agent.budget.tasks},
+            **dict(_metered(agent.budget, minus(account.spent, account.doubtful), [account])),
+            "wall_seconds": agent.budget.wall_seconds,
+        }
+        for agent in spec.agents
+        if agent.budget is not None
+        for account in (accounts.get(agent.name, Account()),)
     }
-    limits = {name: {"spent": used, "limit": limit} for name, (used, limit) in spent.items()}
-    return {**limits, "deadline_ms": record.spec.deadline_ms}
+    return {
+        "tasks": {"spent": totals.explored, "limit": spec.budget.tasks},
+        **dict(_metered(spec.budget, spent, list(accounts.values()))),
+        "wall_seconds": spec.budget.wall_seconds,
+        "deadline_ms": spec.deadline_ms,
+        "agents": own,
+    }
+
+
+def _metered(
+    budget: Budget, spent: Sequence[int | None], accounts: Sequence[Account]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Per resource: what is known to be used, what more may have been used, and what is reserved."""
+    doubtful = [sum(account.doubtful[at] for account in accounts) for at in range(len(FIELDS))]
+    reserved = [sum(account.reserved[at] for account in accounts) for at in range(len(FIELDS))]
+    for name, used, kept, held, limit in zip(
+        FIELDS, spent, doubtful, reserved, limits_of(budget), strict=True
+    ):
+        yield name, {"spent": used, "doubtful": kept, "reserved": held, "limit": limit}
 
 
 def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -154,7 +182,7 @@ def _took(ended: bool, seconds: float) -> str:
 
 def _limits(budget: Mapping[str, Any]) -> Iterator[str]:
     for name, part in budget.items():
-        if isinstance(part, Mapping) and part["limit"] is not None:
+        if name != "agents" and isinstance(part, Mapping) and part["limit"] is not None:
             yield f"{part['spent'] if part['spent'] is not None else 'unknown'} of {part['limit']:,} {name}"
     if budget["deadline_ms"] is not None:
         left = (budget["deadline_ms"] - now_ms()) / 1000

@@ -5,6 +5,7 @@ from collections import Counter
 from blackboard import events as ev
 from blackboard.state import DirectionRow, RunState
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
+from coordinator.decisions.purse import Purse
 from coordinator.run import Run
 from protocol.ids import task_id
 
@@ -14,12 +15,15 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
     decision = Decision()
     if state.totals.paused is not None:
         return decision
+    purse = Purse(state, env.now_ms)
     room, total = Counter(command.room), command.total
     for identity in state.queued:
         if total <= 0:
             break
         task = state.tasks[identity]
         if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or is_late(state, task.agent, env.now_ms):
+            continue
+        if purse.refusal(task.agent):
             continue
         room[task.agent] -= 1
         total -= 1
@@ -33,6 +37,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
                 visit=task.visit,
                 attempt=task.attempt + 1,
                 token=env.token(),
+                reserved=purse.take(task.agent),
             ),
         )
     for identity in state.asked:
@@ -41,13 +46,15 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
             break
         if room[direction.agent] <= 0 or is_late(state, direction.agent, env.now_ms):
             continue
+        if purse.refusal(direction.agent):
+            continue
         room[direction.agent] -= 1
         total -= 1
-        _dispatch(decision, _first_visit(state, direction, env))
+        _dispatch(decision, _first_visit(state, direction, purse, env))
     return decision
 
 
-def _first_visit(state: RunState, direction: DirectionRow, env: Env) -> ev.TaskDispatched:
+def _first_visit(state: RunState, direction: DirectionRow, purse: Purse, env: Env) -> ev.TaskDispatched:
     number = direction.numbered + 1
     return ev.TaskDispatched(
         at_ms=env.now_ms,
@@ -57,6 +64,7 @@ def _first_visit(state: RunState, direction: DirectionRow, env: Env) -> ev.TaskD
         visit=number,
         attempt=1,
         token=env.token(),
+        reserved=purse.take(direction.agent),
     )
 
 
@@ -82,6 +90,7 @@ def visit(run: Run, command: Visit, env: Env) -> Decision:
             visit=number,
             attempt=1,
             token=env.token(),
+            reserved=Purse(state, env.now_ms).take(agent.name) if state.metered else None,
             choice=choice if agent.trigger == "explore" else None,
         ),
     )
@@ -93,7 +102,7 @@ def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
     totals = state.totals
     if state.choosable[agent] <= 0 or totals.ended or totals.cancelling or totals.paused is not None:
         return False
-    if is_late(state, agent, now_ms):
+    if is_late(state, agent, now_ms) or (state.metered and Purse(state, now_ms).refusal(agent)):
         return False
     spec = state.agents.get(agent)
     if spec is None or spec.trigger != "explore":
@@ -115,20 +124,13 @@ def is_late(state: RunState, agent: str, now_ms: int) -> bool:
 
 def exploration_limit(state: RunState, now_ms: int) -> str:
     """The limit that ends exploration now, in words; empty when there is none."""
-    budget, totals = state.spec.budget, state.totals
-    usage = totals.usage
+    budget = state.spec.budget
     if state.spec.deadline_ms is not None and now_ms >= state.spec.deadline_ms:
         return "the deadline has passed"
-    spent = (
-        ("tasks", totals.explored, budget.tasks),
-        ("model calls", usage.model_calls, budget.model_calls),
-        ("tokens", usage.tokens_in + usage.tokens_out, budget.tokens),
-        ("micro-dollars", usage.cost_microdollars or 0, budget.cost_microdollars),
-    )
-    for what, used, limit in spent:
-        if limit is not None and used >= limit:
-            return f"the budget of {limit:,} {what} is spent"
-    return ""
+    used, limit = state.totals.explored, budget.tasks
+    if limit is not None and used >= limit:
+        return f"the budget of {limit:,} tasks is spent"
+    return Purse(state, now_ms).exploration_is_over() if state.metered else ""
 
 
 def wanted(state: RunState, now_ms: int) -> dict[str, int]:
@@ -136,9 +138,10 @@ def wanted(state: RunState, now_ms: int) -> dict[str, int]:
     demand = Counter(state.busy)
     if state.totals.paused is not None:
         return {agent: count for agent, count in demand.items() if count}
+    purse = Purse(state, now_ms)
     for identity in state.queued:
         task = state.tasks[identity]
-        if task.not_before_ms <= now_ms:
+        if task.not_before_ms <= now_ms and not purse.refusal(task.agent):
             demand[task.agent] += 1
     demand.update(state.directions[identity].agent for identity in state.asked)
     for agent in state.spec.agents:

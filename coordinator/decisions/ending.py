@@ -8,9 +8,10 @@ from blackboard.state import OPEN, RunState, TaskRow
 from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, Stopped, Sweep
 from coordinator.decisions.directions import finishers, finishing
 from coordinator.decisions.dispatch import exploration_limit, is_late
+from coordinator.decisions.purse import Purse
 from coordinator.decisions.results import end
-from coordinator.decisions.waiting import expire
-from protocol.messages import CancelReply, Lease
+from coordinator.decisions.waiting import CLOCK, expire, tell
+from protocol.messages import Answer, CancelReply, Failure, Lease
 
 GRACE_AFTER_DEADLINE_MS = 30_000
 """How long tasks that run at the deadline may still bring their result."""
@@ -149,42 +150,62 @@ def conclude(state: RunState, env: Env) -> Decision:
     totals = state.totals
     if totals.ended or totals.paused is not None:
         return decision
+    limit = ""
     if totals.exploring:
         limit = exploration_limit(state, env.now_ms)
         if limit:
             decision.events.append(ev.ExplorationStopped(at_ms=env.now_ms, reason=limit))
     exploring = totals.exploring and not decision.events
+    if not state.busy.total() and (state.queued or state.asked):
+        _give_up_what_is_unaffordable(state, env, decision)
     if state.open_tasks == 0 and not _more_to_visit(state, env.now_ms, exploring=exploring):
-        decision.events += _next_phase(state, env)
+        decision.events += _next_phase(state, env, limit or totals.reason)
     return decision
+
+
+def _give_up_what_is_unaffordable(state: RunState, env: Env, decision: Decision) -> None:
+    """Nothing is under way that could give anything back: what no budget allows any more ends."""
+    purse = Purse(state, env.now_ms)
+    for task in [state.tasks[identity] for identity in state.queued]:
+        refusal = purse.refusal(task.agent)
+        if refusal:
+            _cancel(state, [task], env, refusal, decision)
+    for identity in state.asked:
+        direction = state.directions[identity]
+        refusal = purse.refusal(direction.agent)
+        if refusal and direction.inquiry is not None:
+            answer = Answer(failure=Failure(kind="user", message=refusal))
+            tell(state, state.inquiries[direction.inquiry], CLOCK, answer, env, decision)
 
 
 def _more_to_visit(state: RunState, now_ms: int, *, exploring: bool) -> bool:
     if state.totals.cancelling:
         return False
+    purse = Purse(state, now_ms)
     return any(
         state.choosable[agent.name] > 0
         and (exploring or agent.trigger != "explore")
         and not is_late(state, agent.name, now_ms)
+        and not purse.refusal(agent.name)
         for agent in state.spec.agents
     )
 
 
-def _next_phase(state: RunState, env: Env) -> list[Event]:
+def _next_phase(state: RunState, env: Env, reason: str) -> list[Event]:
     events: list[Event] = []
     if state.totals.cancelling:
         ended = ev.RunEnded(at_ms=env.now_ms, status="cancelled", reason=state.totals.reason)
         return [] if state.stopping else [ended]
     direction = finishing(state, env)
     if direction is None:
-        return [] if state.stopping else [_verdict(state, env)]
+        return [] if state.stopping else [_verdict(state, env, reason)]
     if state.totals.status == "running":
         events.append(ev.RunFinishing(at_ms=env.now_ms))
     events.append(direction)
     return events
 
 
-def _verdict(state: RunState, env: Env) -> ev.RunEnded:
+def _verdict(state: RunState, env: Env, why: str) -> ev.RunEnded:
     """Failed when a finishing agent, or every task before them, came to nothing; done otherwise."""
     last = finishers(state)
     for task in state.tasks.values():
@@ -198,5 +219,4 @@ def _verdict(state: RunState, env: Env) -> ev.RunEnded:
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     if not state.totals.tasks.get("done"):
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason="no task ended well")
-    reason = state.totals.reason or "nothing left to explore"
-    return ev.RunEnded(at_ms=env.now_ms, status="done", reason=reason)
+    return ev.RunEnded(at_ms=env.now_ms, status="done", reason=why or "nothing left to explore")

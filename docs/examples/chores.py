@@ -1,10 +1,11 @@
-"""An agent whose topic says what becomes of it: `sleep`, `break`, or anything else."""
+"""An agent whose topic says what becomes of it: `sleep`, `break`, or a model call that takes no time."""
 
 from pathlib import Path
 
 import anyio
 
 from agents.agent import Context, Discovery, agent
+from protocol.messages import Usage
 
 
 @agent("chore")
@@ -13,7 +14,7 @@ async def chore(context: Context) -> Discovery:
         await anyio.sleep(600)
     if context.topic == "break" and not mended():
         raise RuntimeError("the shelf is broken")
-    return Discovery(reward=0.5)
+    return Discovery(reward=0.5, usage=Usage(model_calls=1))
 
 
 def mended() -> bool:
