@@ -5,7 +5,7 @@ Declared by `@agent("explore", publishes=[Passage])` above `async def explore(co
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue
 from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import InvalidAgent
 from protocol.ids import TOKEN_PATTERN
-from protocol.messages import EffectKind, Failure, FollowUp, Id, Usage
+from protocol.messages import NO_USAGE, EffectKind, Failure, FollowUp, Id, Usage
 
 Payload_co = TypeVar("Payload_co", bound=BaseModel, covariant=True)
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class Discovery:
     follow_ups: Sequence[FollowUp] = ()
     exhausted: bool = False
     """Nothing more is to be found in this direction."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,17 @@ REPLY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 RUN_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
+class _AgentSeries:
+    """The children of what every task touches, for one agent, looked up once."""
+
+    def __init__(self, metrics: "WorkerMetrics", agent: str) -> None:
+        self.running = metrics.running.labels(agent)
+        self.finished = {
+            outcome: metrics.finished.labels(agent, outcome) for outcome in get_args(seen.Outcome)
+        }
+        self.seconds = metrics.seconds.labels(agent)
+
+
 class WorkerMetrics:
     """A subscriber of observations that keeps Prometheus metrics in a registry of its own."""
 
@@ -24,6 +35,7 @@ class WorkerMetrics:
         ProcessCollector(registry=registry)
         Info("swarmboard_build", "Version of this worker.", registry=registry).info({"version": version})
         self.last_pulse_seconds = 0.0
+        self._agents: dict[str, _AgentSeries] = {}
         self._declare_tasks(registry)
         self._declare_bus(registry)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -33,7 +45,7 @@ class WorkerMetrics:
             seen.TaskStarted: self._on_started,
             seen.TaskFinished: self._on_finished,
             seen.StepReplayed: self._on_replayed,
-            seen.DiscoveryPublished: lambda it: self.published.labels("again" if it.again else "first").inc(),
+            seen.DiscoveryPublished: lambda it: self._published[it.again].inc(),
             seen.ReceiptReceived: self._on_receipt,
             seen.LeaseLost: lambda it: self.leases_lost.labels(it.agent).inc(),
             seen.PublishPending: lambda it: self.unsettled.set(it.discoveries),
@@ -121,10 +133,10 @@ class WorkerMetrics:
         self.draining = Gauge("swarmboard_worker_draining", "1 while it drains.", registry=registry)
         for answer in ("granted", "refused", "unanswered"):
             self.claims.labels(answer)
-        for attempt in ("first", "again"):
-            self.published.labels(attempt)
-        for verdict in ("settled", "stale"):
-            self.receipts.labels(verdict)
+        self._published = {
+            again: self.published.labels("again" if again else "first") for again in (False, True)
+        }
+        self._receipts = {verdict: self.receipts.labels(verdict) for verdict in ("settled", "stale")}
 
     def _on_offered(self, it: seen.Offered) -> None:
         self.slots.set(it.slots)
@@ -163,5 +175,5 @@ class WorkerMetrics:
         self.last_pulse.set(self.last_pulse_seconds)
 
     def _on_receipt(self, it: seen.ReceiptReceived) -> None:
-        self.receipts.labels(it.verdict).inc()
+        self._receipts[it.verdict].inc()
         self.receipt_seconds.observe(it.seconds)

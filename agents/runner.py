@@ -26,7 +26,7 @@ from agents.outbox import Outbox
 from agents.results import Publication, Put, checked, describe, publication, suspended
 from agents.view import BoardView, parse
 from protocol.artifacts import Artifact
-from protocol.messages import Failure, Grant, SwarmDiscovery, Usage, Wait
+from protocol.messages import NO_USAGE, Failure, Grant, SwarmDiscovery, Wait
 
 End = Literal["", "lost", "released", "suspended"]
 
@@ -158,7 +158,7 @@ class Runner:
         del self._running[token]
         self._ledger.free_slot()
         outcome: Outcome = "dropped"
-        usage = Usage()
+        usage = NO_USAGE
         if running.end == "lost":
             self._ledger.stopped(running.holding)
         elif result is not None:
