@@ -1,6 +1,6 @@
 """The explorer: visits a direction, picks evidence, says where to look next.
 
-The reward of a visit is novelty x relevance x verification, each in [0, 1]:
+The reward of a visit is novelty x relevance x verification, each in [0, 1] (`agents.judging`):
 
 - novelty: the mean, over the passages it picked, of the share of lines that no earlier passage held;
 - relevance: the mean relevance of those that brought anything new (see `retrieve`, or the model's word);
@@ -17,6 +17,7 @@ import anyio.from_thread
 from pydantic import JsonValue, TypeAdapter
 
 from agents.agent import AgentFailure, Context, Discovery, Posting, agent
+from agents.judging import Factors, combined
 from agents.research.artifacts import Passage, Quotation, Rejected, Span
 from agents.research.index import Index, open_index
 from agents.research.query import is_identifier, quoted, terms_of
@@ -91,7 +92,7 @@ def _reward(corpus: Sequence[str], passages: Sequence[Passage], novelties: Seque
     novelty = sum(novelties) / len(novelties)
     relevance = sum(passage.relevance for passage in passages) / len(passages)
     verified = sum(1 for passage in passages if check(corpus, passage) is None) / len(passages)
-    return round(novelty * relevance * verified, 6)
+    return round(combined(Factors(novelty, relevance, verified)), 6)
 
 
 def _evidence(hit: Hit, topic: str) -> Evidence:

@@ -50,12 +50,3 @@ def retirement(row: DirectionRow, rule: StoppingRule, pooled: Pooled) -> str | N
         f"after {visits} visits{since} with a mean reward of {mean:.2f} it is at best {highest:.2f}, "
         f"below the {rule.least_reward:.2f} that a visit must be worth ({1 - rule.chance:.0%} sure)"
     )
-
-
-def worth_of_cost(reward_per_cost: float, cost: float, least: float, most: float = 1.0) -> float:
-    """θ by marginal reward: a visit must earn what its cost would earn elsewhere.
-
-    `reward_per_cost` is what the run's last visits earned per unit of cost, `cost` what a visit of this
-    direction costs; clamped to [least, most].
-    """
-    return min(max(reward_per_cost * cost, least), most)

@@ -20,7 +20,7 @@ ENOUGH = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Factors:
     """What is known of the result of a visit; `cost` is its share of the most a visit may cost."""
 
     novelty: float
@@ -108,13 +108,13 @@ class JudgeRecord:
         return found
 
 
-def combined(evidence: Evidence, judge: JudgeRecord | None = None) -> float:
+def combined(factors: Factors, judge: JudgeRecord | None = None) -> float:
     """The reward, in [0, 1]; without a judge, or with one not trusted yet, what can be checked alone."""
-    reward = _unit(evidence.novelty) * _unit(evidence.relevance) * _unit(evidence.verification)
-    if judge is not None and evidence.judgement is not None:
+    reward = _unit(factors.novelty) * _unit(factors.relevance) * _unit(factors.verification)
+    if judge is not None and factors.judgement is not None:
         trust = judge.trust()
-        reward *= 1.0 - trust + trust * judge.calibrated(evidence.judgement)
-    return reward * (1.0 - _unit(evidence.cost))
+        reward *= 1.0 - trust + trust * judge.calibrated(factors.judgement)
+    return reward * (1.0 - _unit(factors.cost))
 
 
 def _unit(value: float) -> float:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from coordinator.frontier.judging import Evidence, JudgeRecord, combined
+from agents.judging import Factors, JudgeRecord, combined
 
 
 def judged_by(judge: str, judgements: int = 2_000) -> JudgeRecord:
@@ -25,21 +25,21 @@ def judged_by(judge: str, judgements: int = 2_000) -> JudgeRecord:
 def test_what_is_not_new_or_not_relevant_or_not_verified_earns_nothing_whatever_the_judge_says() -> None:
     judge = judged_by("good")
     for factors in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
-        assert combined(Evidence(*factors, judgement=1.0), judge) == 0.0
+        assert combined(Factors(*factors, judgement=1.0), judge) == 0.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -3.0, 7.0])
 def test_a_reward_stays_in_its_range_whatever_comes_in(value: float) -> None:
     judge = judged_by("good")
-    assert 0.0 <= combined(Evidence(value, 1.0, 1.0, judgement=value, cost=0.1), judge) <= 1.0
-    assert 0.0 <= combined(Evidence(1.0, 1.0, 1.0, judgement=value, cost=value), judge) <= 1.0
+    assert 0.0 <= combined(Factors(value, 1.0, 1.0, judgement=value, cost=0.1), judge) <= 1.0
+    assert 0.0 <= combined(Factors(1.0, 1.0, 1.0, judgement=value, cost=value), judge) <= 1.0
 
 
 def test_a_good_judge_is_trusted_and_tells_good_from_bad() -> None:
     judge = judged_by("good")
     assert judge.warnings() == []
     assert judge.trust() > 0.35
-    good, bad = (combined(Evidence(1, 1, 1, judgement=judgement), judge) for judgement in (0.95, 0.05))
+    good, bad = (combined(Factors(1, 1, 1, judgement=judgement), judge) for judgement in (0.95, 0.05))
     assert good > bad + 0.25
 
 
@@ -59,7 +59,7 @@ def test_a_judge_that_misleads_is_reported(judge: str, warning: str) -> None:
 @pytest.mark.parametrize("judge", ["constant", "random", "inverted"])
 def test_a_judge_that_misleads_decides_nothing(judge: str) -> None:
     record = judged_by(judge)
-    rewards = [combined(Evidence(0.8, 1, 1, judgement=judgement), record) for judgement in (0.0, 0.5, 1.0)]
+    rewards = [combined(Factors(0.8, 1, 1, judgement=judgement), record) for judgement in (0.0, 0.5, 1.0)]
     assert max(rewards) - min(rewards) < 0.03
 
 
