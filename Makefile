@@ -37,8 +37,7 @@ bench: $(READY) ## Measure tasks per second beside the floor, footprint, and the
 	$(BIN)/python bench/board_growth.py
 
 bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (long)
-	nice $(BIN)/python -m bench.frontier --set gates --seeds 40
-	nice $(BIN)/python -m bench.frontier.stopping
+	nice $(BIN)/python -m bench.frontier --page docs/frontier-benchmark.md
 	nice $(BIN)/python -m bench.frontier.speed
 
 bench-journal: $(READY) ## Measure what the journal costs per model call: bytes, and microseconds

@@ -1,8 +1,8 @@
 """The frontier's benchmark: policies side by side in simulated worlds, and the gates of the default.
 
-    python -m bench.frontier                       the gates, 4 seeds
-    python -m bench.frontier --set held-out --policies all
-    python -m bench.frontier --page docs/frontier-benchmark.md
+    python -m bench.frontier                                      the gates, 4 seeds
+    python -m bench.frontier --set held-out --policies all        any set, any policies
+    python -m bench.frontier --page docs/frontier-benchmark.md    the page with its plots; about an hour
 
 A cell is the mean latent reward of the visits made, in flat worlds the regret; after ± its standard
 error over the seeds 0, 1, 2, …
@@ -10,102 +10,14 @@ error over the seeds 0, 1, 2, …
 
 import argparse
 import json
-import math
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from bench.frontier.play import Play, Score
-from bench.frontier.settings import SETS, Setting
+from bench.frontier.measure import Cell, measured, table
+from bench.frontier.page import Effort, write_page
+from bench.frontier.settings import SETS
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    setting: str
-    policy: str
-    workers: int
-    measure: str
-    seeds: int
-    value: float
-    error: float
-    reward: float
-    """Mean latent reward, whatever the measure."""
-    gate: float | None
-    met: bool | None
-    seconds: float
-
-
-def measured(setting: Setting, policy: str, seeds: int) -> Cell:
-    began = time.perf_counter()
-    games = range(seeds)
-    scores = [Play(setting.world, POLICIES[policy], setting.workers, s, setting.lost).run() for s in games]
-    values = [getattr(score, "mean" if setting.measure == "reward" else "regret") for score in scores]
-    value, met = sum(values) / seeds, None
-    if setting.gate is not None and policy == DEFAULT_POLICY:
-        met = value >= setting.gate if setting.measure == "reward" else value <= setting.gate
-    return Cell(
-        setting=setting.name,
-        policy=policy,
-        workers=setting.workers,
-        measure=setting.measure,
-        seeds=seeds,
-        value=value,
-        error=standard_error(values),
-        reward=mean_reward(scores),
-        gate=setting.gate,
-        met=met,
-        seconds=time.perf_counter() - began,
-    )
-
-
-def mean_reward(scores: Sequence[Score]) -> float:
-    return sum(score.mean for score in scores) / len(scores)
-
-
-def standard_error(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
-
-
-def shares(cells: Iterable[Cell]) -> Mapping[str, tuple[float, str]]:
-    """For each policy its least share of the best policy's reward, and the setting where that is."""
-    by_setting: dict[tuple[str, int], list[Cell]] = {}
-    for cell in cells:
-        by_setting.setdefault((cell.setting, cell.workers), []).append(cell)
-    worst: dict[str, tuple[float, str]] = {}
-    for (name, workers), row in by_setting.items():
-        best = max(cell.reward for cell in row)
-        for cell in row:
-            share = (cell.reward / best, f"{name}, W={workers}")
-            worst[cell.policy] = min(worst.get(cell.policy, share), share)
-    return worst
-
-
-def table(cells: Sequence[Cell]) -> str:
-    """Settings down, policies across, in Markdown."""
-    policies = list(dict.fromkeys(cell.policy for cell in cells))
-    lines = ["| setting | W | measure | " + " | ".join(policies) + " | gate |"]
-    lines.append("|---" * (len(policies) + 4) + "|")
-    keys = dict.fromkeys((cell.setting, cell.workers) for cell in cells)
-    for name, workers in keys:
-        row = {cell.policy: cell for cell in cells if (cell.setting, cell.workers) == (name, workers)}
-        some = next(iter(row.values()))
-        digits = 3 if some.measure == "reward" else 0
-        texts = [
-            f"{row[p].value:.{digits}f} ± {row[p].error:.{digits}f}" if p in row else "" for p in policies
-        ]
-        mets = [cell.met for cell in row.values() if cell.met is not None]
-        gate = "" if some.gate is None else f"{some.gate:g} {'met' if all(mets) else 'MISSED'}"
-        lines.append(f"| {name} | {workers} | {some.measure} | " + " | ".join(texts) + f" | {gate} |")
-    if len(policies) > 1:
-        lines += ["", "Worst share of the best policy's reward:", ""]
-        lines += [f"- {name}: {share:.3f} ({where})" for name, (share, where) in shares(cells).items()]
-    return "\n".join(lines)
 
 
 def main() -> int:
@@ -113,24 +25,24 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--set", choices=list(SETS), default="gates")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, help="4, or of a page 40")
     parser.add_argument("--policies", default=DEFAULT_POLICY, help="comma-separated, or all")
     parser.add_argument("--json", action="store_true", help="one JSON list of cells instead of the table")
-    parser.add_argument("--page", type=Path, help="also write the table to this file")
+    parser.add_argument("--page", type=Path, help="write the page to this file, and its plots beside it")
     options = parser.parse_args()
+    if options.page:
+        return 0 if write_page(options.page, Effort.of(options.seeds or 40)) else 1
     policies = list(POLICIES) if options.policies == "all" else options.policies.split(",")
     cells: list[Cell] = []
     for setting in SETS[options.set]():
         for policy in policies:
-            cells.append(measured(setting, policy, options.seeds))
+            cells.append(measured(setting, policy, options.seeds or 4))
             last = cells[-1]
             print(
                 f"{last.setting} W={last.workers} {policy}: {last.value:.3f} in {last.seconds:.1f} s",
                 file=sys.stderr,
             )
     print(json.dumps([asdict(cell) for cell in cells]) if options.json else table(cells))
-    if options.page:
-        options.page.write_text(f"# Frontier policies, {options.seeds} seeds\n\n{table(cells)}\n")
     return 0 if all(cell.met is not False for cell in cells) else 1
 
 

@@ -43,6 +43,18 @@ def listed() -> list[Setting]:
     return found
 
 
+def compared() -> list[Setting]:
+    """Those in which all policies are shown side by side."""
+    return [
+        *(Setting(name, tree, 16, "reward") for name, tree in TREES.items()),
+        *(Setting(f"flat K={k}", Flat(k, graded=False), 16, "regret") for k in (50, 200)),
+        *(
+            Setting(f"{drift.__name__} K=50", Flat(50, False, drift=drift), 16, "reward")
+            for drift in (abrupt, gradual)
+        ),
+    ]
+
+
 def variants() -> list[Setting]:
     """Variants that were looked at while the default was made."""
     return [
@@ -157,6 +169,7 @@ def held_out() -> list[Setting]:
 SETS = {
     "gates": gates,
     "listed": listed,
+    "compared": compared,
     "variants": variants,
     "known": known,
     "design": design,

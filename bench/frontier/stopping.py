@@ -10,6 +10,7 @@ that were made, in worlds where they can be counted.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.frontier.play import Play
@@ -71,6 +72,25 @@ def _useful(world: Flat, mean: float) -> int:
     return earlier
 
 
+def explained(seeds: int) -> str:
+    """The sentences above the table."""
+    return f"""Directions retire under θ = {LEAST_REWARD}, with {WORKERS} workers, seeds 0 to {seeds - 1}.
+Numbers are means per run. *Wrongly*: the latent mean was still at least θ. *Collected*: the share made of all
+visits that were worth making."""
+
+
+def table(found: Sequence[Stopping]) -> str:
+    """In Markdown."""
+    lines = ["| world | visits | retired | wrongly | share | collected |", "|---|---|---|---|---|---|"]
+    for line in found:
+        collected = "" if line.collected is None else f"{line.collected:.1%}"
+        lines.append(
+            f"| {line.world} | {line.visits:,.0f} | {line.retired:.1f} | {line.wrongly:.2f} "
+            f"| {line.wrongly_share:.1%} | {collected} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -82,13 +102,7 @@ def main() -> int:
     if options.json:
         print(json.dumps([asdict(line) for line in found]))
         return 0
-    print("| world | visits | retired | wrongly | share | collected |\n|---|---|---|---|---|---|")
-    for line in found:
-        collected = "" if line.collected is None else f"{line.collected:.1%}"
-        print(
-            f"| {line.world} | {line.visits:,.0f} | {line.retired:.1f} | {line.wrongly:.2f} "
-            f"| {line.wrongly_share:.1%} | {collected} |"
-        )
+    print(table(found))
     return 0
 
 

@@ -15,32 +15,34 @@ from coordinator.frontier.staircase import Restart
 
 YOUNG = 16
 """Visits up to which the mean of a direction is taken to lag behind a decay; beyond, its own drops show."""
+_LEVEL = 0.7
+"""Share of the published level: runs are short, and what is unvisited competes by its prior alone."""
 _ROUNDING = 1e-9
 FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
 
 
 def adaptive_index(pooled: Pooled) -> Index:
-    """sup{q : kl(forecast, q) <= g(t / (K n)) / (2 + n / dispersion)}, g(x) = ln+(x (ln+(x)^2 + 1)).
+    """sup{q : kl(forecast, q) <= 0.7 g(t / (K n)) / (2 + n / dispersion)}, g(x) = ln+(x (ln+(x)^2 + 1)).
 
     The level g is that of KL-UCB++ (Ménard and Garivier, 2017), with visits started for the horizon
     and directions opened for K. The prior is worth 2 coin flips, a visit 1 / dispersion of them.
     """
     clock = pooled.started / max(pooled.opened, 1)
-    dispersion, decay, surprise = pooled.learned
+    dispersion, decay, again, promised, kept, slope = pooled.learned
     highest = _level(clock) if clock > 1.0 else 0.0
 
     def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         visits = count - PRIOR_WEIGHT
         if not visits:
-            mean = min(max(mean + surprise, 0.0), 1.0)
+            mean = min(max(kept + slope * (mean - promised), 0.0), 1.0)
         elif decay < 1.0 and visits <= YOUNG:
             # Of rewards that decay, the next is to the mean of those so far as this.
             left = decay**visits
             mean *= visits * (1.0 - decay) * left / (1.0 - left)
         if in_flight:
             young = visits <= YOUNG
-            mean *= decay**in_flight if young else (visits + in_flight * decay) / (visits + in_flight)
+            mean *= again**in_flight if young else (visits + in_flight * decay) / (visits + in_flight)
             visits += in_flight
         ratio = clock / visits if visits else clock
         certainty = PRIOR_WEIGHT + visits / dispersion
@@ -56,7 +58,7 @@ def adaptive_index(pooled: Pooled) -> Index:
 def _level(ratio: float) -> float:
     """The level g, for a ratio above 1."""
     log = math.log(ratio)
-    return math.log(ratio * (log * log + 1.0))
+    return _LEVEL * math.log(ratio * (log * log + 1.0))
 
 
 class Adaptive:

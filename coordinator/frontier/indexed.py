@@ -98,9 +98,16 @@ class IndexFrontier:
         terms = self.ranking(KEPT, decision, seed)
         if not terms:
             return None
-        pooled, (dispersion, decay, surprise) = self.pooled, self.pooled.learned
+        learned, started = self.pooled.learned, self.pooled.started
         return Choice(
-            self.policy.name, terms[0], terms[1:], self._open, pooled.started, dispersion, decay, surprise
+            self.policy.name,
+            terms[0],
+            terms[1:],
+            self._open,
+            started,
+            learned.dispersion,
+            learned.decay,
+            learned.surprise,
         )
 
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:

@@ -78,6 +78,14 @@ def test_work_in_flight_spreads_over_directions() -> None:
     assert len({ticket.direction for ticket in asked if ticket}) > 1
 
 
+def test_the_first_free_workers_do_not_pile_onto_the_best_guess() -> None:
+    agenda = Agenda()
+    for number in range(10):
+        agenda.add(f"d{number}", prior=0.5 + 0.04 * number)
+    asked = [agenda.ask() for _ in range(16)]
+    assert len({ticket.direction for ticket in asked if ticket}) == 10
+
+
 def test_a_settled_ticket_cannot_be_settled_again() -> None:
     agenda = Agenda()
     agenda.add("only")

@@ -82,3 +82,26 @@ def test_decay_is_learned_from_directions_that_deplete() -> None:
             tell(row, start(row), round(900_000 * 0.8**visit))
         pooled.replace(NOTHING, contribution(row))
     assert 0.78 < pooled.learned.decay < 0.9
+
+
+def after_first_visits(results: list[tuple[int, int]]) -> Pooled:
+    """What is learned from directions with these priors, and first rewards, in micro-units."""
+    pooled = Pooled()
+    for number, (prior, reward) in enumerate(results):
+        row = direction(number, prior / 1_000_000)
+        tell(row, start(row), reward)
+        pooled.replace(NOTHING, contribution(row))
+    return pooled
+
+
+def test_priors_that_hold_rank_in_full_and_those_that_mislead_not_at_all() -> None:
+    priors = [100_000 * (1 + number % 9) for number in range(90)]
+    assert Pooled().learned.slope == 1.0
+    assert after_first_visits([(prior, prior) for prior in priors]).learned.slope == 1.0
+    assert after_first_visits([(prior, 300_000) for prior in priors]).learned.slope < 0.1
+    assert after_first_visits([(prior, 1_000_000 - prior) for prior in priors]).learned.slope == 0.0
+
+
+def test_priors_that_promise_too_much_are_discounted() -> None:
+    learned = after_first_visits([(800_000, 300_000)] * 96).learned
+    assert -0.5 <= learned.surprise < -0.45
