@@ -21,13 +21,10 @@ AGENTS_MODULE = "agents.research"
 DEFAULT_TASKS = 32
 AGENTS = (
     AgentSpec(name="plan", trigger="artifacts", publishes=("plan",), max_visits=1),
-    # A research run is a few dozen visits by many workers at once: a first visit to every direction found
-    # more there than the default policy, which follows the plan's priors until it has rewards.
     AgentSpec(
         name="explore",
         consumes=("plan",),
         publishes=("passage",),
-        policy="ucb1",
         least_reward=0.05,
         similarity=0.8,
     ),

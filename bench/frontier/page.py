@@ -43,7 +43,7 @@ class Effort:
 
     @classmethod
     def of(cls, seeds: int) -> "Effort":
-        return cls(seeds, max(seeds // 3, 1), max(seeds // 3, 1), max(seeds // 6, 1))
+        return cls(seeds, max(seeds // 8, 1), max(seeds // 8, 1), max(seeds // 16, 1))
 
 
 def write_page(path: Path, effort: Effort) -> bool:
