@@ -29,7 +29,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell = Shell(home, home / "data", {"PYTHONPATH": str(ROOT)})
     agents = (
         *("--agents", "agents.research", "--agents", "tests.verbs.agents_for_tests"),
-        *("--agents", "tests.verbs.agents_that_wait"),
+        *("--agents", "tests.verbs.agents_that_wait", "--agents", "tests.verbs.agents_that_send"),
     )
     up = shell.start("up", "--workers", "2", *agents)
     try:
