@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -61,11 +61,16 @@ def running(server: ModelServer) -> Iterator[ModelServer]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            reply = server.take(json.loads(body), self.headers.get("authorization", ""))
+            request = json.loads(body)
+            reply = server.take(request, self.headers.get("authorization", ""))
             time.sleep(reply.hang_seconds)
             if reply.drop:
                 self.close_connection = True
                 self.connection.close()
+                return
+            if request.get("stream") and reply.status == 200:
+                streamed = replace(reply, headers={"content-type": "text/event-stream", **reply.headers})
+                self._send(streamed, _stream(reply))
                 return
             self._send(reply, reply.raw if reply.raw is not None else _completion(reply))
 
@@ -95,6 +100,25 @@ def running(server: ModelServer) -> Iterator[ModelServer]:
         http.server_close()
 
 
+USAGE = {
+    "prompt_tokens": 11,
+    "completion_tokens": 7,
+    "total_tokens": 18,
+    "prompt_tokens_details": {"cached_tokens": 5},
+}
+
+
+def _stream(reply: Reply) -> bytes:
+    """The completion as server-sent events, a few characters each."""
+    parts = [reply.content[at : at + 6] for at in range(0, len(reply.content), 6)]
+    deltas = [{"delta": {"content": part}, "finish_reason": None, "index": 0} for part in parts]
+    chunks = [[choice] for choice in (*deltas, {"delta": {}, "finish_reason": "stop", "index": 0})]
+    bodies = [{"choices": choices} for choices in chunks] + [{"choices": [], "usage": USAGE}]
+    head = {"id": "completion", "object": "chat.completion.chunk", "created": 0, "model": "scripted"}
+    lines = [f"data: {json.dumps(head | body)}\n\n" for body in bodies]
+    return ("".join(lines) + "data: [DONE]\n\n").encode()
+
+
 def _completion(reply: Reply) -> bytes:
     if reply.status != 200:
         return json.dumps({"error": {"message": reply.content or "scripted", "type": "scripted"}}).encode()
@@ -111,11 +135,6 @@ def _completion(reply: Reply) -> bytes:
                     "finish_reason": "stop",
                 }
             ],
-            "usage": {
-                "prompt_tokens": 11,
-                "completion_tokens": 7,
-                "total_tokens": 18,
-                "prompt_tokens_details": {"cached_tokens": 5},
-            },
+            "usage": USAGE,
         }
     ).encode()
