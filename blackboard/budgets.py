@@ -45,8 +45,15 @@ class Account:
     def reserve(self, amounts: Amounts) -> None:
         self.reserved = plus(self.reserved, amounts)
 
+    def draw(self, reserved: Amounts, used: Amounts) -> Amounts:
+        """Something was used before its dispatch has ended; returns what is reserved for the rest of it."""
+        left = drawn(reserved, used)
+        self.reserved = minus(self.reserved, minus(reserved, left))
+        self.spent = plus(self.spent, used)
+        return left
+
     def settle(self, reserved: Amounts, used: Amounts, *, whole: bool) -> None:
-        """A dispatch has said what it used; `whole` where that is all that its task uses."""
+        """A dispatch has said what else it used; `whole` where that is all that its task uses."""
         self.known += whole
         self.reserved = minus(self.reserved, reserved)
         self.spent = plus(self.spent, used)
@@ -68,6 +75,12 @@ def plus(one: Amounts, other: Amounts) -> Amounts:
 
 def minus(one: Amounts, other: Amounts) -> Amounts:
     return one[0] - other[0], one[1] - other[1], one[2] - other[2], one[3] - other[3]
+
+
+def drawn(one: Amounts, other: Amounts) -> Amounts:
+    """What is left of one, and nothing less."""
+    left = minus(one, other)
+    return max(0, left[0]), max(0, left[1]), max(0, left[2]), max(0, left[3])
 
 
 def amounts_of(usage: Usage, *, unknown_cost: int = 0) -> Amounts:

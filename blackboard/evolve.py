@@ -332,6 +332,10 @@ def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
     if not spent.is_nothing:
         totals = _totals(state)
         totals.usage = totals.usage.plus(spent)
+        task = state.tasks[event.task]
+        if task.reserved is not None:
+            used = amounts_of(spent, unknown_cost=task.reserved[3])
+            task.reserved = totals.accounts[task.agent].draw(task.reserved, used)
 
 
 def usage_of(steps: Iterable[Step]) -> Usage:

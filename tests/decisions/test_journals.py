@@ -3,9 +3,10 @@
 import pytest
 
 from blackboard import events as ev
+from blackboard.spec import AgentSpec, Budget, Estimate
 from coordinator.decision import RecordSteps, Reply, ReplyOnceOnDisk
 from protocol.messages import Intent, Lease, RecordRequest, Step, Usage
-from tests.support.table import Table
+from tests.support.table import Table, spec
 
 USAGE = Usage(model_calls=1, tokens_in=10, tokens_out=5, tokens_cached=4, cost_microdollars=7)
 
@@ -84,3 +85,29 @@ def test_the_answer_to_an_unsafe_intent_waits_for_the_disk(table):
     (stale,) = record(table, Lease(task=lease.task, token="old"), intent(0), on_disk=True)
     assert isinstance(stale, Reply)
     assert sum(isinstance(event, ev.StepsRecorded) for event in table.log) == 1
+
+
+def metered(budget: Budget, estimate: Estimate) -> Table:
+    report = AgentSpec(name="report", trigger="finish", estimate=Estimate())
+    return Table(spec(budget=budget, agents=(AgentSpec(name="explore", estimate=estimate), report)))
+
+
+def test_what_a_step_has_used_is_drawn_from_what_is_reserved_for_its_task():
+    table = metered(Budget(model_calls=10), Estimate(model_calls=3))
+    lease = table.held()
+    account = table.state.totals.accounts["explore"]
+    record(table, lease, model(1), model(2))
+    assert (account.spent, account.reserved) == ((2, 0, 30, 14), (1, 0, 0, 0))
+    table.commit(lease)
+    assert (account.spent, account.reserved) == ((2, 0, 30, 14), (0, 0, 0, 0))
+    table.check()
+
+
+def test_a_step_of_unknown_cost_uses_up_what_is_reserved_of_it():
+    table = metered(Budget(cost_microdollars=100), Estimate(model_calls=2, cost_microdollars=40))
+    lease = table.held()
+    unknown = model(1).model_copy(update={"usage": Usage(model_calls=1, cost_microdollars=None)})
+    record(table, lease, unknown)
+    account = table.state.totals.accounts["explore"]
+    assert (account.spent[3], account.reserved[3]) == (40, 0)
+    table.check()
