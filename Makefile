@@ -30,6 +30,7 @@ check: $(READY) ## Lint, formats, types, import contracts, published schemas
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m protocol.schemas --check
+	$(BIN)/python -m coordinator.web.openapi --check
 
 bench: $(READY) ## Measure tasks per second beside the floor, footprint, and the cost of a growing board
 	$(BIN)/python bench/cycle.py

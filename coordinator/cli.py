@@ -37,7 +37,7 @@ VERBS = {
     "frontier": "Show a run's directions, and why one was chosen.",
     "config": "Show every setting, and where its value came from.",
     "doctor": "Check servers, permissions, disk and model, with a fix for each failure.",
-    "schema": "Print the JSON Schemas of the messages, or the AsyncAPI document.",
+    "schema": "Print the JSON Schemas of the messages, or the AsyncAPI or OpenAPI document.",
 }
 
 

@@ -18,8 +18,8 @@ from coordinator.metrics import CoordinatorMetrics
 from coordinator.observations import LeaderGained, LeaderLost, Observation, Observers, StoreRetry
 from coordinator.service import Coordinator
 from coordinator.settings import Settings
+from coordinator.web.server import serving
 from protocol.errors import SwarmError, TransportUnavailable
-from protocol.health import serving
 from protocol.ids import TOKEN_PATTERN
 
 VITALS_SECONDS = 0.5
@@ -51,7 +51,8 @@ async def running_coordinator(settings: Settings, *, port: int | None = None) ->
         vitals = Vitals(metrics.render)
         http = settings.http
         wanted = http.port if port is None else port
-        used = stack.enter_context(serving(http.host, wanted, vitals.pages, setting="http.port"))
+        name = default_name()
+        used = stack.enter_context(serving(settings, wanted, vitals.pages, name=f"{name}-http"))
         tasks = await stack.enter_async_context(_ungrouped())
         await stack.enter_async_context(_serving(settings, clock, observers, vitals, tasks))
         yield used

@@ -80,9 +80,12 @@ class Http(Group):
     """Health checks, metrics and the API."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address to listen on; only this machine by default, as nothing here asks for a password."""
+    """Address to listen on; only this machine by default."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8642
     """Port to listen on; 0 for any free one."""
+    token: SecretStr = SecretStr("")
+    """What requests for runs must carry as `Authorization: Bearer`. Without one only this machine may ask;
+    health and metrics are open to whoever can connect."""
 
 
 class Retention(Group):

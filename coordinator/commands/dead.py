@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import click
 
 from blackboard.state import TaskRow
-from coordinator.commands.shared import ago, plain, stored
+from coordinator.commands.shared import ago, stored
+from coordinator.commands.tasks import as_json
 from coordinator.commands.wording import failure_lines
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
@@ -31,7 +32,7 @@ async def _list(invocation: Invocation, prefix: str) -> None:
         directions = await records.directions(run)
     topics = {task.id: directions[task.direction].topic for task in letters}
     if invocation.json:
-        emit_json([{**plain(task), "topic": topics[task.id]} for task in letters])
+        emit_json([as_json(task, directions) for task in letters])
     elif letters:
         for task in letters:
             for line in _lines(task, topics[task.id]):

@@ -13,7 +13,7 @@ from coordinator.commands.wording import choice_lines
 from coordinator.frontier.explain import RankedDirection, TreeLine, coverage, explain, observed, rank, tree
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
-from coordinator.records import LATEST
+from coordinator.records import LATEST, Records
 from protocol.running import run_async
 
 TOPIC_WIDTH = 70
@@ -41,8 +41,7 @@ async def _list(invocation: Invocation, prefix: str, nested: bool) -> None:
         spec = (await records.run(run)).spec
     ranked = _ranked(spec, directions)
     if invocation.json:
-        flat = [{**_as_json(directions[line.direction]), **_standing(line)} for line in ranked]
-        emit_json(_nested(tree(directions.values())) if nested else flat)
+        emit_json(_nested(tree(directions.values())) if nested else _flat(ranked, directions))
     elif not directions:
         message(f"run {run} has no directions yet")
     elif nested:
@@ -64,6 +63,18 @@ async def _list(invocation: Invocation, prefix: str, nested: bool) -> None:
         emit_table(columns, [_ranked_row(line, directions[line.direction]) for line in ranked])
         explored = [row for row in directions.values() if _explored(spec, row)]
         message(coverage(explored))
+
+
+async def described(records: Records, run: str) -> Sequence[Mapping[str, Any]]:
+    """The directions of a run as JSON, as their policies rank them now."""
+    directions = await records.directions(run)
+    return _flat(_ranked((await records.run(run)).spec, directions), directions)
+
+
+def _flat(
+    ranked: Sequence[RankedDirection], directions: Mapping[str, DirectionRow]
+) -> Sequence[Mapping[str, Any]]:
+    return [{**_as_json(directions[line.direction]), **_standing(line)} for line in ranked]
 
 
 def _explored(spec: RunSpec, row: DirectionRow) -> bool:

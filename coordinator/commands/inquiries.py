@@ -33,7 +33,7 @@ async def _list(invocation: Invocation, prefix: str, every: bool) -> None:
         known = await records.inquiries(run)
     shown = [row for row in known if every or row.open]
     if invocation.json:
-        emit_json([_as_json(row) for row in shown])
+        emit_json([as_json(row) for row in shown])
     elif shown:
         emit_table(("inquiry", "asker", "asked", "of", "state", "question"), [_row(one) for one in shown])
         for row in shown:
@@ -43,7 +43,8 @@ async def _list(invocation: Invocation, prefix: str, every: bool) -> None:
         message(f"run {run} waits for nothing" + (f"; {len(known):,} inquiries have ended" if known else ""))
 
 
-def _as_json(row: InquiryRow) -> dict[str, Any]:
+def as_json(row: InquiryRow) -> dict[str, Any]:
+    """An inquiry with its state."""
     return {**plain(row), "state": state_of(row)}
 
 

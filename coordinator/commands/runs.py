@@ -26,7 +26,7 @@ async def _list(invocation: Invocation, active: bool) -> None:
         runs = await records.runs(active=active)
         tasks = {run.spec.run: await tasks_by_state(records, run) for run in runs}
     if invocation.json:
-        emit_json([_as_json(run, tasks[run.spec.run]) for run in runs])
+        emit_json([as_json(run, tasks[run.spec.run]) for run in runs])
     elif not runs:
         which = "unfinished runs" if active else "runs yet"
         message(f"there are no {which}; ask something with: coordinator run QUESTION --corpus PATH")
@@ -51,7 +51,8 @@ async def tasks_by_state(records: Records, run: RunRecord) -> Mapping[str, int]:
     return run.totals.tasks if run.totals.ended else states(await records.tasks(run.spec.run))
 
 
-def _as_json(run: RunRecord, tasks: Mapping[str, int]) -> Mapping[str, object]:
+def as_json(run: RunRecord, tasks: Mapping[str, int]) -> Mapping[str, object]:
+    """A run at a glance."""
     totals = run.totals
     return {
         "run": run.spec.run,

@@ -1,6 +1,7 @@
 """`coordinator schema`: the published description of the protocol."""
 
 import json
+from importlib import import_module
 
 import click
 
@@ -15,12 +16,14 @@ from protocol.schemas import asyncapi, json_schema
 @pass_invocation
 def command(invocation: Invocation, name: str) -> None:
     """Print the JSON Schema of all messages, or what NAME says: `asyncapi` for the AsyncAPI 3 document,
-    or a message such as `swarm.task` for the schema of its body.
+    `openapi` for that of the HTTP API, or a message such as `swarm.task` for the schema of its body.
     """
     if name == "messages":
         document = json_schema()
     elif name == "asyncapi":
         document = asyncapi()
+    elif name == "openapi":
+        document = import_module("coordinator.web.openapi").document()
     elif name in MODELS:
         document = MODELS[name].model_json_schema()
     else:

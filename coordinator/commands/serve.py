@@ -15,7 +15,7 @@ from protocol.running import run_async
 
 
 @click.command("serve", cls=Verb)
-@click.option("--port", type=click.IntRange(0, 65_535), help="Port of /healthz, /readyz and /metrics.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of the API, health and metrics.")
 @pass_invocation
 def command(invocation: Invocation, port: int | None) -> Exit:
     """Run a coordinator until SIGTERM. Start as many as you like: runs spread over them.

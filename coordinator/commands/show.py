@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from coordinator.commands.shared import ago, counted, lasting, now_ms, plain, pr
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json
 from coordinator.progress import money
-from coordinator.records import LATEST, RunRecord, states
+from coordinator.records import LATEST, Records, RunRecord, states
 from protocol.messages import NO_USAGE, Usage
 from protocol.running import run_async
 
@@ -38,14 +37,9 @@ async def _show(invocation: Invocation, prefix: str) -> None:
     async with stored(invocation) as records:
         run = await records.find(prefix)
         record = await records.run(run)
-        tasks = await records.tasks(run)
-        directions = await records.directions(run)
-        inquiries = await records.inquiries(run)
+        shown = await described(records, run)
     report = reports / f"{run}.md"
-    shown = _as_json(record, tasks, directions, report if report.exists() else None)
-    shown["unknown_effects"] = sum(task.unknown for task in tasks)
-    shown["divergences"] = sum(task.divergences for task in tasks)
-    shown["inquiries"] = {"total": len(inquiries), "open": sum(row.open for row in inquiries)}
+    shown["report"] = str(report) if report.exists() else None
     if invocation.json:
         emit_json(shown)
         return
@@ -53,11 +47,21 @@ async def _show(invocation: Invocation, prefix: str) -> None:
         click.echo(f"{name + ':':<12} {text}")
 
 
+async def described(records: Records, run: str) -> dict[str, Any]:
+    """All about one run, as JSON."""
+    inquiries = await records.inquiries(run)
+    asked = {"total": len(inquiries), "open": sum(row.open for row in inquiries)}
+    tasks = await records.tasks(run)
+    return {
+        **_as_json(await records.run(run), tasks, await records.directions(run)),
+        "unknown_effects": sum(task.unknown for task in tasks),
+        "divergences": sum(task.divergences for task in tasks),
+        "inquiries": asked,
+    }
+
+
 def _as_json(
-    record: RunRecord,
-    tasks: Sequence[TaskRow],
-    directions: Mapping[str, DirectionRow],
-    report: Path | None,
+    record: RunRecord, tasks: Sequence[TaskRow], directions: Mapping[str, DirectionRow]
 ) -> dict[str, Any]:
     totals = record.totals
     by_agent: dict[str, list[TaskRow]] = defaultdict(list)
@@ -87,7 +91,6 @@ def _as_json(
         "leader": totals.leader or None,
         "takeovers": _takeovers(totals),
         "lost_events": totals.lost_events,
-        "report": None if report is None else str(report),
         "spec": plain(record.spec),
     }
 

@@ -108,6 +108,17 @@ def read_spec(source: str) -> RunSpec:
         ) from error
     if len(data) > SPEC_BYTES:
         raise InvalidSettings("--spec", f"is over {SPEC_BYTES:,} bytes", "name files instead of holding them")
+    spec, unknown = spec_from(data)
+    if unknown:
+        message(f"warning: fields that this build does not know are ignored: {', '.join(unknown)}")
+    return spec
+
+
+def spec_from(data: bytes) -> tuple[RunSpec, list[str]]:
+    """A run's specification, and the fields in it that this build does not know.
+
+    :raises InvalidMessage: naming the field that is wrong.
+    """
     fields = {"run": fresh_id(now_ms()), **parse_object(data)}
     try:
         spec = RunSpec.model_validate(fields)
@@ -117,9 +128,7 @@ def read_spec(source: str) -> RunSpec:
         raise InvalidMessage(
             dotted(first["loc"]), f"{first['msg']}{more}", "correct the run's spec"
         ) from None
-    if unknown := ", ".join(_unknown(fields)):
-        message(f"warning: fields that this build does not know are ignored: {unknown}")
-    return spec
+    return spec, list(_unknown(fields))
 
 
 def _unknown(fields: Mapping[str, Any]) -> Iterator[str]:

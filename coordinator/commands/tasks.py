@@ -1,7 +1,7 @@
 """`coordinator tasks`: a run's tasks, and how they ended."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -12,7 +12,7 @@ from coordinator.commands.wording import choice_lines, failure_lines
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.progress import money
-from coordinator.records import LATEST
+from coordinator.records import LATEST, Records
 from protocol.messages import Divergence, Step
 from protocol.running import run_async
 
@@ -51,7 +51,7 @@ async def _list(invocation: Invocation, prefix: str, status: str | None, agent: 
         directions = await records.directions(run)
     shown = [task for task in tasks if status in {None, task.status} and agent in {None, task.agent}]
     if invocation.json:
-        emit_json([{**plain(task), "topic": _topic(directions, task)} for task in shown])
+        emit_json([as_json(task, directions) for task in shown])
     elif shown:
         emit_table(
             ("task", "agent", "status", "attempt", "reward", "worker", "topic"),
@@ -61,6 +61,42 @@ async def _list(invocation: Invocation, prefix: str, status: str | None, agent: 
         message(f"none of the {len(tasks):,} tasks of run {run} is like that")
     else:
         message(f"run {run} has no tasks yet; is there a worker? coordinator workers")
+
+
+async def listed(
+    records: Records, run: str, status: str | None, agent: str | None
+) -> Sequence[Mapping[str, Any]]:
+    """The tasks of a run in a state, or of an agent, as JSON."""
+    directions = await records.directions(run)
+    tasks = await records.tasks(run)
+    shown = [task for task in tasks if status in {None, task.status} and agent in {None, task.agent}]
+    return [as_json(task, directions) for task in shown]
+
+
+async def described(records: Records, run: str, prefix: str) -> Mapping[str, Any]:
+    """A task with its journal, and why its direction was chosen, as JSON."""
+    task = await records.task(run, prefix)
+    choice = await records.choice(run, task.id)
+    steps = await records.steps(run, task)
+    requests = await records.requests(run, steps)
+    journal = [{**plain(step), "request_text": text} for step, text in zip(steps, requests, strict=True)]
+    for number, divergence in (await _divergences(records, run, steps)).items():
+        journal[number]["value"] = plain(divergence)
+    shown = as_json(task, await records.directions(run))
+    return {**shown, "choice": choice and plain(choice), "journal": journal}
+
+
+async def _divergences(records: Records, run: str, steps: Sequence[Step]) -> Mapping[int, Divergence]:
+    return {
+        number: Divergence.model_validate(await records.value(run, step))
+        for number, step in enumerate(steps)
+        if step.kind == "divergence"
+    }
+
+
+def as_json(task: TaskRow, directions: Mapping[str, DirectionRow]) -> Mapping[str, Any]:
+    """A task with the topic of its direction."""
+    return {**plain(task), "topic": _topic(directions, task)}
 
 
 def _topic(directions: Mapping[str, DirectionRow], task: TaskRow) -> str:
@@ -78,24 +114,16 @@ def _row(task: TaskRow, topic: str) -> Sequence[object]:
 async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
     async with stored(invocation) as records:
         run = await records.find(prefix)
+        if invocation.json:
+            emit_json(await described(records, run, identity))
+            return
         task = await records.task(run, identity)
         directions = await records.directions(run)
         choice = await records.choice(run, task.id)
         steps = await records.steps(run, task)
         waits = [row for row in await records.inquiries(run) if row.task == task.id and row.open]
-        requests = await records.requests(run, steps)
-        divergences = {
-            number: Divergence.model_validate(await records.value(run, step))
-            for number, step in enumerate(steps)
-            if step.kind == "divergence"
-        }
+        divergences = await _divergences(records, run, steps)
     topic = _topic(directions, task)
-    if invocation.json:
-        journal = [{**plain(step), "request_text": text} for step, text in zip(steps, requests, strict=True)]
-        for number, divergence in divergences.items():
-            journal[number]["value"] = plain(divergence)
-        emit_json({**plain(task), "topic": topic, "choice": choice and plain(choice), "journal": journal})
-        return
     for name, text in _lines(task, topic):
         click.echo(f"{name + ':':<12} {text}")
     for row in waits:

@@ -41,7 +41,7 @@ async def _watch(invocation: Invocation, prefix: str, after: int) -> None:
         run = await records.find(prefix)
         async for logged in records.follow(run, after=after, away=_say_away):
             if invocation.json:
-                click.echo(json.dumps(_as_json(logged), ensure_ascii=False))
+                click.echo(json.dumps(as_json(logged), ensure_ascii=False))
             else:
                 click.echo(_line(logged))
         totals = await records.totals(run)
@@ -52,7 +52,8 @@ def _say_away(error: StoreUnavailable) -> None:
     message(f"{error}; asking again")
 
 
-def _as_json(logged: Logged) -> dict[str, Any]:
+def as_json(logged: Logged) -> dict[str, Any]:
+    """An event with its position and kind."""
     event = logged.event
     return {"position": logged.position, "kind": event.kind, **fields_of(event)}
 

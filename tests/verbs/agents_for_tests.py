@@ -27,6 +27,12 @@ async def note(context: Context) -> Discovery:
     )
 
 
+@agent("whisper", publishes=[Note])
+async def whisper(context: Context) -> Discovery:
+    """One artifact that only a friend may see."""
+    return Discovery([Posting(Note(text="a secret"), visibility=("friend",))], reward=0.5, exhausted=True)
+
+
 async def _read() -> str:
     return "read"
 

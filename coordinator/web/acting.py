@@ -1,0 +1,110 @@
+"""Endpoints that change a run: the same verbs as the command's, by the same operator."""
+
+import time
+from typing import Annotated
+
+from pydantic import Field, JsonValue, StringConstraints
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from coordinator.commands import cancel as cancel_verb
+from coordinator.commands.submit import spec_from
+from coordinator.operating import OPERATOR_NAME, Operator
+from coordinator.records import the_one
+from coordinator.submit import submit as submit_run
+from coordinator.web.bodies import body_of, bytes_of
+from protocol.messages import AnswerRequest, CancelRequest, Failure, Id, PauseRequest, Record, RetryRequest
+
+
+class Nothing(Record):
+    """An empty object."""
+
+
+class Reason(Record):
+    """Why; it is recorded."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = "paused by the operator"
+
+
+class Given(Record):
+    """An answer, or why there is none."""
+
+    answer: JsonValue = None
+    failure: Annotated[str, Field(min_length=1, max_length=4_000)] | None = None
+    approves: str | None = None
+    """Digest of what is approved, where the inquiry names one."""
+    answerer: Id = OPERATOR_NAME
+
+
+class Signal(Record):
+    """What the tasks get that wait for the signal."""
+
+    value: JsonValue = None
+    answerer: Id = OPERATOR_NAME
+
+
+async def submit(operator: Operator, request: Request) -> Response:
+    spec, unknown = spec_from(await bytes_of(request))
+    now_ms = time.time_ns() // 1_000_000
+    created = await submit_run(
+        operator.store, operator.transport, spec, now_ms=now_ms, max_active=operator.max_active_runs
+    )
+    value = {"run": spec.run, "created": created, "ignored": unknown}
+    return JSONResponse(value, 201 if created else 200, {"Location": f"/v1/runs/{spec.run}"})
+
+
+async def cancel(operator: Operator, request: Request) -> Response:
+    run = await _run(operator, request)
+    wanted = await body_of(request, CancelRequest)
+    return JSONResponse(cancel_verb.as_json(await operator.cancel(run, wanted)))
+
+
+async def pause(operator: Operator, request: Request) -> Response:
+    reason = (await body_of(request, Reason)).reason
+    return await _pause(operator, request, PauseRequest(reason=reason))
+
+
+async def resume(operator: Operator, request: Request) -> Response:
+    await body_of(request, Nothing)
+    return await _pause(operator, request, PauseRequest(paused=False))
+
+
+async def _pause(operator: Operator, request: Request, wanted: PauseRequest) -> Response:
+    run = await _run(operator, request)
+    verdict = (await operator.pause(run, wanted)).verdict
+    return JSONResponse({"run": run, "paused": wanted.paused and verdict != "ended", "verdict": verdict})
+
+
+async def retry(operator: Operator, request: Request) -> Response:
+    run = await _run(operator, request)
+    reply = await operator.retry(run, await body_of(request, RetryRequest))
+    return JSONResponse({"run": run, **reply.model_dump(mode="json")})
+
+
+async def answer(operator: Operator, request: Request) -> Response:
+    run = await _run(operator, request)
+    given = await body_of(request, Given)
+    rows = {row.id: row for row in reversed(await operator.records.inquiries(run))}
+    inquiry = the_one("inquiry", request.path_params["inquiry"], list(rows))
+    failure = None if given.failure is None else Failure(kind="user", message=given.failure)
+    wanted = AnswerRequest(
+        inquiry=inquiry,
+        answerer=given.answerer,
+        answer=given.answer,
+        failure=failure,
+        approves=given.approves,
+    )
+    await operator.answer(run, wanted)
+    return JSONResponse({"run": run, "inquiry": inquiry, "answered": True})
+
+
+async def signal(operator: Operator, request: Request) -> Response:
+    run = await _run(operator, request)
+    given = await body_of(request, Signal)
+    name = request.path_params["name"]
+    reached = await operator.signal(run, name, given.value, given.answerer)
+    return JSONResponse({"run": run, "signal": name, "inquiries": list(reached)})
+
+
+async def _run(operator: Operator, request: Request) -> str:
+    return await operator.records.find(request.path_params["run"])
