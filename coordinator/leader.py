@@ -155,9 +155,9 @@ class Leader:
         """Tells a worker what it holds in vain, and notes what it has stopped. Called for every beat that
         the service hears.
         """
-        if not self._leading or self._group is None:
+        if not self._leading:
             return  # the rows may still be on their way
-        if self._run.state.stopping:
+        if self._group is not None and self._run.state.stopping:
             tasks = stopped(beat, self._run.state)
             if tasks:
                 self._group.do(Stopped(tasks))

@@ -81,16 +81,16 @@ SHELL: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a recorded step is made again",
-        "agents/journal.py",
-        "        if known is not None:\n            replayed()\n",
-        "        if False:\n            replayed()\n",
+        "agents/steps.py",
+        "            if place.entry is not None:\n",
+        "            if False:\n",
         ("tests/worker/test_journal.py", *SWARM),
     ),
     Mutant(
         "a step's value is used before it is recorded",
-        "agents/journal.py",
-        "        await self._record(step, len(raw) if step.body is None else 0)\n",
-        "",
+        "agents/steps.py",
+        "        await self._journal.record(draft)\n        return draft.value\n",
+        "        return draft.value\n",
         ("tests/worker/test_journal.py", *SWARM),
     ),
     Mutant(
