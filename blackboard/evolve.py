@@ -172,9 +172,18 @@ def _task_dispatched(state: RunState, event: ev.TaskDispatched) -> None:
     task.dispatched_ms = event.at_ms
     task.not_before_ms = 0
     task.reason = ""
+    if state.limited:
+        _pace(state, event)
     if state.metered:
         _reserve(state, task, event)
     _move(state, task, "dispatched")
+
+
+def _pace(state: RunState, event: ev.TaskDispatched) -> None:
+    per_minute = state.agents[event.agent].per_minute
+    if per_minute is not None:
+        paces = _totals(state).paces
+        paces[event.agent] = max(paces.get(event.agent, 0), event.at_ms) + round(60_000 / per_minute)
 
 
 def _reserve(state: RunState, task: TaskRow, event: ev.TaskDispatched) -> None:

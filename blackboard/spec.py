@@ -60,6 +60,10 @@ class AgentSpec(Record):
     None: only when the topics are equal, up to case and spaces."""
     max_visits: Annotated[int, Field(ge=1)] | None = None
     """Visits of one direction; None leaves it to `exhausted` and the budget."""
+    max_running: Annotated[int, Field(ge=1)] | None = None
+    """Tasks of the agent that are dispatched or running at once, over all workers."""
+    per_minute: Annotated[float, Field(gt=0)] | None = None
+    """Dispatches of the agent's tasks per minute, spread evenly; a second one of the same task counts too."""
     budget: Budget | None = None
     """Limits of this agent alone, besides those of the run."""
     estimate: Estimate | None = None

@@ -162,6 +162,8 @@ class Totals:
     tasks: dict[str, int] = field(default_factory=dict[str, int])
     """Settled tasks by status."""
     usage: Usage = NO_USAGE
+    paces: dict[str, int] = field(default_factory=dict[str, int])
+    """By agent with a rate: until when its dispatches up to now take, in wall-clock milliseconds."""
     accounts: dict[str, Account] = field(default_factory=dict[str, Account])
     """By agent, where the run or an agent of it has a budget of what tasks use."""
 
@@ -186,6 +188,8 @@ class RunState:
     directions: dict[str, DirectionRow] = field(default_factory=dict[str, DirectionRow])
     inquiries: dict[str, InquiryRow] = field(default_factory=dict[str, InquiryRow])
     agents: dict[str, AgentSpec] = field(init=False)
+    limited: frozenset[str] = field(init=False)
+    """Agents with a limit of their own on what is under way at once, or on the rate."""
     metered: bool = field(init=False)
     """Whether anything that tasks use has a limit."""
     queued: dict[str, None] = field(default_factory=dict[str, None])
@@ -212,6 +216,9 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.agents = {agent.name: agent for agent in self.spec.agents}
+        self.limited = frozenset(
+            agent.name for agent in self.spec.agents if agent.max_running or agent.per_minute
+        )
         budgets = (self.spec.budget, *(agent.budget for agent in self.spec.agents))
         self.metered = any(map(meters, budgets)) or any(agent.budget for agent in self.spec.agents)
 

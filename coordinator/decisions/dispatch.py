@@ -3,8 +3,9 @@
 from collections import Counter
 
 from blackboard import events as ev
-from blackboard.state import DirectionRow, RunState
+from blackboard.state import DirectionRow, RunState, TaskRow
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
+from coordinator.decisions import limits
 from coordinator.decisions.purse import Purse
 from coordinator.run import Run
 from protocol.ids import task_id
@@ -17,41 +18,45 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
         return decision
     purse = Purse(state, env.now_ms)
     room, total = Counter(command.room), command.total
+    for agent in state.limited:
+        room[agent] = min(room[agent], limits.room(state, agent, env.now_ms))
     for identity in state.queued:
         if total <= 0:
             break
         task = state.tasks[identity]
-        if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or is_late(state, task.agent, env.now_ms):
-            continue
-        if purse.refusal(task.agent):
+        if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or _barred(purse, task.agent):
             continue
         room[task.agent] -= 1
         total -= 1
-        _dispatch(
-            decision,
-            ev.TaskDispatched(
-                at_ms=env.now_ms,
-                task=task.id,
-                direction=task.direction,
-                agent=task.agent,
-                visit=task.visit,
-                attempt=task.attempt + 1,
-                token=env.token(),
-                reserved=purse.take(task.agent),
-            ),
-        )
+        _dispatch(decision, _next_attempt(task, purse, env))
     for identity in state.asked:
         direction = state.directions[identity]
         if total <= 0:
             break
-        if room[direction.agent] <= 0 or is_late(state, direction.agent, env.now_ms):
-            continue
-        if purse.refusal(direction.agent):
+        if room[direction.agent] <= 0 or _barred(purse, direction.agent):
             continue
         room[direction.agent] -= 1
         total -= 1
         _dispatch(decision, _first_visit(state, direction, purse, env))
     return decision
+
+
+def _barred(purse: Purse, agent: str) -> bool:
+    """Whether the deadline or a budget allows nothing more of an agent."""
+    return is_late(purse.state, agent, purse.now_ms) or bool(purse.refusal(agent))
+
+
+def _next_attempt(task: TaskRow, purse: Purse, env: Env) -> ev.TaskDispatched:
+    return ev.TaskDispatched(
+        at_ms=env.now_ms,
+        task=task.id,
+        direction=task.direction,
+        agent=task.agent,
+        visit=task.visit,
+        attempt=task.attempt + 1,
+        token=env.token(),
+        reserved=purse.take(task.agent),
+    )
 
 
 def _first_visit(state: RunState, direction: DirectionRow, purse: Purse, env: Env) -> ev.TaskDispatched:
@@ -104,6 +109,8 @@ def may_visit(state: RunState, agent: str, now_ms: int) -> bool:
         return False
     if is_late(state, agent, now_ms) or (state.metered and Purse(state, now_ms).refusal(agent)):
         return False
+    if state.limited and not limits.room(state, agent, now_ms):
+        return False
     spec = state.agents.get(agent)
     if spec is None or spec.trigger != "explore":
         return True
@@ -147,6 +154,8 @@ def wanted(state: RunState, now_ms: int) -> dict[str, int]:
     for agent in state.spec.agents:
         if may_visit(state, agent.name, now_ms):
             demand[agent.name] += _new_visits(state, agent.name)
+    for agent in state.limited:
+        demand[agent] = min(demand[agent], state.busy[agent] + limits.room(state, agent, now_ms))
     return {agent: count for agent, count in demand.items() if count}
 
 

@@ -12,13 +12,13 @@ class Purse:
     """
 
     def __init__(self, state: RunState, now_ms: int) -> None:
-        self._state = state
-        self._now_ms = now_ms
+        self.state = state
+        self.now_ms = now_ms
         self._taken: dict[str, Account] = {}
 
     def take(self, agent: str) -> Amounts | None:
         """Reserves what a task of the agent is expected to use; None where nothing has a limit."""
-        if not self._state.metered:
+        if not self.state.metered:
             return None
         amounts = self._expected(agent)
         taken = self._taken.setdefault(agent, Account())
@@ -28,7 +28,7 @@ class Purse:
 
     def refusal(self, agent: str) -> str:
         """The limit that allows no further task of the agent now, in words; empty when all do."""
-        state = self._state
+        state = self.state
         spec = state.agents.get(agent)
         if spec is None or spec.trigger == "finish" or not state.metered:
             return ""
@@ -47,7 +47,7 @@ class Purse:
 
     def exploration_is_over(self) -> str:
         """The limit that ends exploration for good, in words: nothing under way could give anything back."""
-        state = self._state
+        state = self.state
         run = state.spec.budget
         late = self._late(run.wall_seconds, "the run")
         if late or any(any(one.reserved) for one in state.totals.accounts.values()):
@@ -66,25 +66,25 @@ class Purse:
         return over and f"agent {spec.name}: {over}"
 
     def _of(self, agent: str) -> tuple[Account, ...]:
-        both = self._state.totals.accounts.get(agent), self._taken.get(agent)
+        both = self.state.totals.accounts.get(agent), self._taken.get(agent)
         return tuple(account for account in both if account is not None)
 
     def _expected(self, agent: str) -> Amounts:
-        spec = self._state.agents.get(agent)
+        spec = self.state.agents.get(agent)
         if spec is not None and spec.estimate is not None:
             return spec.estimate.amounts
-        account = self._state.totals.accounts.get(agent)
+        account = self.state.totals.accounts.get(agent)
         return NONE if account is None else account.expected
 
     def _kept_for_the_end(self) -> Amounts:
         kept = NONE
-        for spec in self._state.spec.agents:
-            account = self._state.totals.accounts.get(spec.name)
+        for spec in self.state.spec.agents:
+            account = self.state.totals.accounts.get(spec.name)
             if spec.trigger == "finish" and (account is None or not account.begun):
                 kept = plus(kept, self._expected(spec.name))
         return kept
 
     def _late(self, wall_seconds: float | None, whose: str) -> str:
-        if wall_seconds is None or self._now_ms < self._state.totals.created_ms + wall_seconds * 1000:
+        if wall_seconds is None or self.now_ms < self.state.totals.created_ms + wall_seconds * 1000:
             return ""
         return f"{whose} has had its {wall_seconds:g} s"

@@ -289,6 +289,30 @@ MUTANTS: tuple[Mutant, ...] = (
         "if beat.worker not in self._pulses:",
     ),
     Mutant(
+        "a paused run dispatches new visits",
+        DISPATCH,
+        "totals.cancelling or totals.paused is not None:",
+        "totals.cancelling:",
+    ),
+    Mutant(
+        "what a retried task told stays",
+        EVOLVE,
+        "        recount(state.directions[identity], rewards)",
+        "        state.directions[identity].in_flight += 1",
+    ),
+    Mutant(
+        "what a lost dispatch may have used is forgotten",
+        "blackboard/budgets.py",
+        "self.spent = plus(self.spent, reserved)",
+        "self.spent = plus(self.spent, NONE)",
+    ),
+    Mutant(
+        "a beat that does not cover the claim confirms a stop",
+        LIVENESS,
+        "        and beat.claims_through >= task.grant",
+        "",
+    ),
+    Mutant(
         "effects leave before the append",
         GROUP,
         "batch, effects = self._close_group()",
