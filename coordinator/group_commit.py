@@ -99,10 +99,10 @@ class GroupCommit:
                 await self._wake.wait()
             if self._resigned:
                 return "unavailable"
+            self._wake = anyio.Event()  # before `prepare`: what it decides may call for more
             prepare()
             if self._failure is not None:
                 raise self._failure
-            self._wake = anyio.Event()
             started = anyio.current_time()
             if not self._pending and not self._effects and started - renewed < ttl / 3:
                 continue

@@ -36,7 +36,8 @@ LEADER_SECONDS = 3.0
 """How long a run may be without a leader: one that was just submitted has none yet."""
 POLL_SECONDS = 0.05
 END_SECONDS = 30.0
-"""How long a cancelled run may take to end: workers have some seconds to say that they have stopped."""
+"""How long a cancelled run may take to end: workers have some seconds to say that they have stopped. And how
+long the lease of an ended run may be somebody else's."""
 
 Reply = TypeVar("Reply", bound=Record)
 
@@ -100,12 +101,15 @@ class Operator:
 
         :raises Overloaded: when it has ended, and too many runs are active to reopen it.
         """
+        deadline = anyio.current_time() + END_SECONDS
         while True:
             reply = await ask_leader(self.records, self.transport, run, "retry", request, RetryReply)
             reply = reply or await reopen(self.store, run, request, max_active=self.max_active_runs)
             if reply is not None:
                 self.transport.emit(subjects.RUNS, b"")
                 return reply
+            if anyio.current_time() > deadline:
+                raise NoLeader(run, "retry")
             await anyio.sleep(POLL_SECONDS)
 
     async def pause(self, run: str, request: PauseRequest) -> PauseReply:

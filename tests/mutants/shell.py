@@ -54,7 +54,7 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a beat is judged before the rows are there",
         "coordinator/leader.py",
-        "        if not self._leading or self._group is None:\n",
+        "        if not self._leading:\n",
         "        if self._group is None:\n",
         SWARM,
     ),
