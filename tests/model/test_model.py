@@ -5,7 +5,9 @@ from unittest.mock import patch
 import pytest
 
 from blackboard import evolve, memory
+from coordinator.decision import SendReceipt
 from coordinator.decisions import claims, dispatch, ending, results
+from protocol.messages import Receipt
 from tests.model.parts import Bounds
 from tests.model.search import Counterexample
 from tests.model.worlds import LARGE, SMALL, explore, spec
@@ -31,6 +33,13 @@ def _told_twice(row, visit, reward_micro, cost_micro=0, tell=evolve.tell):
     row.reward_sum_micro += reward_micro
 
 
+class _AlwaysSettled(SendReceipt):
+    """A receipt that says that the result counts, whatever was decided."""
+
+    def __init__(self, worker: str, receipt: Receipt) -> None:
+        super().__init__(worker, receipt.model_copy(update={"verdict": "settled"}))
+
+
 def _anybody_claims(_state, task, _command, lease) -> str:
     known = task is not None and task.token == lease.token
     return "" if known and task.status in ("dispatched", "running") else "no"
@@ -39,11 +48,15 @@ def _anybody_claims(_state, task, _command, lease) -> str:
 PLANTED = {
     "a result needs no token": (
         (results, "_stale", lambda task, _: "" if task else "no such task"),
-        "is accepted, though the task's token is another",
+        "though the task's token is another",
     ),
     "a claim needs no token": (
         (claims, "_refusal", lambda _s, task, *_: "" if task and task.status == "dispatched" else "no"),
         "is accepted, though the task's token is another",
+    ),
+    "a refused result is told that it counts": (
+        (results, "SendReceipt", _AlwaysSettled),
+        "is answered as settled, though the task's token is another",
     ),
     "two workers hold one task": ((claims, "_refusal", _anybody_claims), r"in the store w\d holds the task"),
     "statistics count twice": ((evolve, "tell", _told_twice), "a recount of the tasks says"),

@@ -286,11 +286,16 @@ class World:
         return more, said
 
     def _check_fence(self, leading: Leading, one: Message, make: Callable[[], Command]) -> None:
-        """:raises Violation: when a message under a stale token changes anything."""
+        """:raises Violation: when a message under a stale token changes anything, or is told that it did."""
         task = self.runs.known[leading.run].tasks.get(one.task)
-        stale = task is None or task.token != one.token
-        if stale and self.runs.decide(leading.run, one, make)[0] != leading.run:
+        if task is not None and task.token == one.token:
+            return
+        run, effects = self.runs.decide(leading.run, one, make)
+        if run != leading.run:
             raise Violation(f"the {one} is accepted, though the task's token is another")
+        for said in messages(effects):
+            if said.kind in ("grant", "settled"):
+                raise Violation(f"the {one} is answered as {said.kind}, though the task's token is another")
 
     def _swept(self, leading: Leading, worker1: int, worker2: int) -> list:
         """Leases of workers that restarted or no longer list them; and workers taken for silent."""

@@ -8,6 +8,7 @@ python -m tests.sim.points [--every N]
 """
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -60,16 +61,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--every", type=int, default=1, help="only every so many points")
+    parser.add_argument("--json", action="store_true", help="print an object instead of a line")
     options = parser.parse_args()
     logging.disable()  # what goes wrong goes wrong on purpose
-    chosen = points()[:: options.every]
+    every = points()
+    chosen = every[:: options.every]
     failed = 0
     for point in chosen:
         outcome = die_at(point)
         if outcome.problems:
             failed += 1
             print(described(outcome), file=sys.stderr, flush=True)
-    print(f"{len(chosen):,} points: {failed} failed")
+    report = {"points": len(every), "tried": len(chosen), "failed": failed}
+    print(json.dumps(report) if options.json else f"{len(chosen):,} points: {failed} failed")
     return 1 if failed else 0
 
 

@@ -30,7 +30,7 @@ from tests.sim.loop import SeededLoop, run_seeded
 from tests.sim.machine import SETTINGS, TRACE_KEPT, Machine
 from tests.sim.plan import RAGE_SECONDS, Fault, faults_at_points, random_faults
 
-CALM_SECONDS = 3_000.0
+CALM_SECONDS = 1_200.0
 RUNS = ("run-1", "run-2")
 """The second is cancelled half way."""
 CANCEL_SECONDS = 5.0

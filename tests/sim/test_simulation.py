@@ -10,9 +10,12 @@ from unittest.mock import patch
 import anyio
 import pytest
 
-from coordinator.decisions import results
+from agents.journal import Journal
+from tests.history.checker import Breach
 from tests.sim import points
+from tests.sim import simulate as simulation
 from tests.sim.loop import PROCESS, InsertionOrdered, run_seeded
+from tests.sim.plan import Fault
 from tests.sim.simulate import described, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +31,7 @@ def test_whatever_fails_once_faults_stop_every_run_has_ended_and_the_promises_ha
 @pytest.mark.parametrize("part", range(6))
 def test_a_process_may_die_at_any_point_of_any_step(part: int) -> None:
     """A sample of the points; `make sim-points` tries each."""
-    for point in points.points()[part * 7 :: 42]:
+    for point in points.points()[part * 28 :: 168]:
         outcome = points.die_at(point)
         assert not outcome.problems, f"{point}\n{described(outcome)}"
 
@@ -58,16 +61,33 @@ def test_another_seed_is_another_story() -> None:
     assert simulate(3, []).trace != simulate(7, []).trace
 
 
-def test_a_failure_is_cut_down_to_the_faults_that_it_takes_and_says_how_to_see_it_again() -> None:
-    def every_result_counts(task, _discovery) -> str:
-        return "" if task else "no such task"
+def test_a_worker_that_forgets_its_journal_is_found() -> None:
+    killed = (Fault("moment", "w1", "kill", 2.0), Fault("moment", "w2", "kill", 3.0))
+    assert simulate(4, killed).problems == ()
+    with patch.object(Journal, "_remember", lambda *_: None):
+        found = simulate(4, killed).problems
+    assert found
+    assert all(one.startswith("P5: ") and "paid again for" in one for one in found)
 
-    with patch.object(results, "_stale", every_result_counts):
-        failed = next(one for one in map(simulate, range(1, 200)) if one.problems)
-        said = described(failed)
-    assert f"again: python -m tests.sim.simulate --seed {failed.seed}" in said
-    needed = int(said.partition(f" of {len(failed.plan)} faults suffice")[0].split()[-1])
-    assert needed < len(failed.plan)
+
+def test_a_failure_is_cut_down_to_the_faults_that_it_takes_and_says_how_to_see_it_again() -> None:
+    def one_death_is_too_many(seen, _final):
+        died = any(one["op"] == "fault" and one["kind"] == "kill w1" for one in seen)
+        return [Breach("P1", "w1 has died")] if died else []
+
+    needed = Fault("moment", "w1", "kill", 3.0)
+    others = [Fault("moment", who, "kill", 5.0) for who in ("w2", "w3")] + [
+        Fault("message", "bus", "lose", 9)
+    ]
+    with patch.object(simulation, "check", one_death_is_too_many):
+        said = described(simulate(6, [*others, needed])).splitlines()
+    assert said[0].startswith("seed 6 at commit ")
+    assert said[1:4] == [
+        "  P1: w1 has died",
+        "again: python -m tests.sim.simulate --seed 6",
+        "1 of 4 faults suffice for P1: w1 has died",
+    ]
+    assert said[4] == f"  {needed}"
 
 
 def test_ready_callbacks_run_in_an_order_of_the_seed() -> None:

@@ -1,0 +1,32 @@
+"""The page about reliability says what the tools reported."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.reliability.page import HERE, PAGE, PARTS, written
+
+BUGS = json.loads((HERE / "bugs.json").read_text())
+REPORT = json.loads((HERE / "report.json").read_text())
+
+
+def test_the_page_is_what_the_report_makes_of_it() -> None:
+    assert PAGE.read_text() == written(), "write it anew: python -m tests.reliability.page"
+
+
+def test_every_attack_has_reported_and_nothing_failed() -> None:
+    assert set(REPORT) == set(PARTS)
+    assert REPORT["replays"]["found"]["traces"] == 1
+    for name in ("simulation", "chaos"):
+        assert REPORT[name]["found"]["failed"] == []
+    assert REPORT["points"]["found"]["failed"] == 0
+
+
+def test_the_fixes_that_are_named_are_in_the_history() -> None:
+    done = subprocess.run(
+        ["git", "log", "--format=%s"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    if done.returncode or len(done.stdout.splitlines()) < 50:
+        pytest.skip("the history is not here")
+    assert {bug["fix"] for bug in BUGS} <= set(done.stdout.splitlines())
