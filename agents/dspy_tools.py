@@ -129,7 +129,10 @@ def _value(outcome: Mapping[str, Any]) -> Any:
 async def _outcome(
     scope: Scope, name: str, function: Callable[..., Any], what: Declared, kwargs: dict[str, Any]
 ) -> Mapping[str, Any]:
-    """What the tool returned, or how it failed: both are recorded, since the model has seen them."""
+    """What the tool returned, or how it failed: both are recorded, since the model has seen them.
+
+    One that waits is not: it runs again, and its answers are in the journal.
+    """
     path = f"{scope.path}/{name}"
     request: JsonValue = to_jsonable_python(kwargs, fallback=lambda value: type(value).__qualname__)
 
@@ -141,7 +144,9 @@ async def _outcome(
             return await _ran(function, kwargs)
 
     try:
-        if what.kind == "pure":
+        if what.kind == "waits":
+            outcome = await _ran(function, kwargs)
+        elif what.kind == "pure":
             outcome = await scope.context.step(path, request, pure, usage=ONE_CALL)
         else:
             reconcile = None if what.reconcile is None else partial(_reconciled, what.reconcile)

@@ -14,6 +14,7 @@ from protocol.errors import InvalidAgent
 from protocol.messages import EffectKind
 
 Function = TypeVar("Function", bound=Callable[..., object])
+ToolKind = Literal["pure", "waits"] | EffectKind
 Reconciler = Callable[[str], object]
 """Asks, by an effect's key, whether it happened: `Happened` or None, or an awaitable of one."""
 
@@ -25,21 +26,22 @@ _KEY: ContextVar[str | None] = ContextVar("swarmboard_idempotency_key", default=
 class Declared:
     """What a tool's author says of its effect."""
 
-    kind: Literal["pure"] | EffectKind
+    kind: ToolKind
     reconcile: Reconciler | None = None
 
 
 UNDECLARED = Declared("unsafe")
 
 
-def tool(
-    kind: Literal["pure"] | EffectKind, *, reconcile: Reconciler | None = None
-) -> Callable[[Function], Function]:
+def tool(kind: ToolKind, *, reconcile: Reconciler | None = None) -> Callable[[Function], Function]:
     """Declares a function's effect. A `pure` one only looks; the others change something that stays.
+
+    One that `waits` does what it does through its task's context, which keeps its own record: it asks a
+    person or an agent, or makes steps and effects.
 
     :raises InvalidAgent: for a kind that is none, or a `reconcile` that is missing or too much.
     """
-    if kind not in ("pure", *get_args(EffectKind)):
+    if kind not in ("pure", "waits", *get_args(EffectKind)):
         raise InvalidAgent("tool", f"{kind!r} is no kind of effect")
     if (kind == "reconcilable") != (reconcile is not None):
         raise InvalidAgent("tool", "`reconcile` belongs to reconcilable effects, and only to them")

@@ -82,7 +82,8 @@ class Steps:
     ) -> JsonValue:
         under_way = self._replay.begin(request.path)
         try:
-            outcome = await call()
+            with self._waits.calls():
+                outcome = await call()
         except KeptAside as kept:
             self._replay.fail(request.path, request.digest)
             raw = canonical(request.path, "value", kept.value)
@@ -138,7 +139,8 @@ class Steps:
         with self._waits.moves():
             if happened is None:
                 await self._intend(intent, request, place, branch)
-                happened = Happened(await call(key))
+                with self._waits.calls():
+                    happened = Happened(await call(key))
             raw = canonical(request.path, "value", happened.value)
             done = Draft("effect", request, raw, place.ordinal, ONE_TOOL_CALL, tells=False)
             await self._journal.record(done)

@@ -6,6 +6,7 @@ while none begins. What is no step does not count; it is done again when the tas
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 
 import anyio
@@ -19,6 +20,8 @@ from protocol.artifacts import digest_of
 from protocol.errors import StaleEpoch
 from protocol.messages import Answer, Wait
 
+IN_STEP: ContextVar[bool] = ContextVar("swarmboard_in_step", default=False)
+"""Whether the call of a step runs here, which no wait may hold up: its outcome would be lost."""
 QUIET_SECONDS = 0.05
 """How long nothing may move before the task is suspended."""
 
@@ -44,6 +47,16 @@ class Waits:
             yield
         finally:
             self.moving -= 1
+
+    @contextmanager
+    def calls(self) -> Generator[None]:
+        """A step's call runs in this block."""
+        token = IN_STEP.set(True)
+        try:
+            with self.moves():
+                yield
+        finally:
+            IN_STEP.reset(token)
 
     async def agent(self, journal: Journal, agent: str, question: str) -> JsonValue:
         return await self._answer(
@@ -94,6 +107,8 @@ class Waits:
     async def _answer(
         self, journal: Journal, path: str, request: object, fields: Mapping[str, object]
     ) -> JsonValue:
+        if IN_STEP.get():
+            raise InvalidStep(f"{path}: nothing can be waited for within a step; wait before it, or after")
         with self.moves():
             digest, occurrence, answer = await journal.answer(path, request)
         if answer is not None:

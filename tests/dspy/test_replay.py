@@ -270,3 +270,12 @@ async def test_a_synchronous_call_in_the_workers_loop_is_refused_and_not_waited_
     assert found.discovery.failure is not None
     assert "leave out `aforward`" in found.discovery.failure.message
     assert server.requests == []
+
+
+async def test_the_cost_is_known_where_dspy_knows_the_price(server: ModelServer, lm: dspy.LM) -> None:
+    server.otherwise = echo
+    priced = lm.copy(model="openai/gpt-4o-mini")
+    found = await attempt(dspy.Predict("question -> answer"), {"question": "q"}, priced)
+    (step,) = found.steps
+    assert step.usage.cost_microdollars is not None
+    assert 0 < step.usage.cost_microdollars < 100

@@ -5,11 +5,14 @@ from collections.abc import Callable
 import dspy
 import pytest
 
-from agents.agent import AgentFailure, Happened
+from agents.agent import AgentFailure, Context, Discovery, Happened, agent
+from agents.dspy_model import run
 from agents.effects import idempotency_key, tool
 from protocol.errors import InvalidAgent
+from protocol.messages import Answer, Step, SwarmDiscovery
 from tests.dspy.programs import Attempt, attempt, sent
 from tests.support.model_server import ModelServer, Reply, fields
+from tests.worker.rig import rig
 
 pytestmark = pytest.mark.anyio
 
@@ -230,3 +233,34 @@ def test_a_tool_without_its_reconciler_is_refused_where_it_is_declared() -> None
 def test_there_is_no_key_outside_of_an_effect() -> None:
     with pytest.raises(LookupError, match="keyed"):
         idempotency_key()
+
+
+async def test_a_tool_may_ask_a_person_and_hold_no_worker(server: ModelServer, lm: dspy.LM) -> None:
+    async def attempted(journal: list[Step]) -> tuple[SwarmDiscovery, list[Step], list[str]]:
+        answers: list[str] = []
+
+        @agent("program")
+        async def program(context: Context) -> Discovery:
+            @tool("waits")
+            async def ask(question: str) -> str:
+                """Asks a person."""
+                return str(await context.ask_human(question))
+
+            found = await run(context, "program", reacting(ask), {"question": "q"}, lm)
+            answers.append(found.answer)
+            return Discovery()
+
+        async with rig(program) as swarm:
+            await swarm.leader.dispatch("program", steps=journal)
+            discovery = await swarm.discovery()
+            return discovery, [step for record in swarm.leader.records for step in record.steps], answers
+
+    server.script = calls(("ask", {"question": "may I?"}))
+    waiting, steps, _ = await attempted([])
+    (wait,) = waiting.waits
+    assert (waiting.outcome, wait.question, len(server.requests)) == ("waiting", "may I?", 1)
+    value = Answer(value="you may").model_dump(mode="json", exclude_defaults=True)
+    told = Step(kind="answer", path=wait.path, request=wait.request, value=value)
+    done, _, answers = await attempted([*steps, told])
+    assert (done.outcome, answers, len(server.requests)) == ("done", ["a"], 3)
+    assert "you may" in sent(server)[1]

@@ -71,6 +71,18 @@ async def test_a_wait_is_published_with_all_that_a_leader_needs() -> None:
 
 
 @virtually
+async def test_a_wait_within_a_step_is_a_bug_and_not_waited_for_ever() -> None:
+    @agent("asker")
+    async def one(context: Context) -> Discovery:
+        await context.step("ask", {}, lambda: context.ask_human("well?"))
+        return Discovery()
+
+    failure = (await outcome_with(one)).failure
+    assert failure is not None
+    assert (failure.kind, "wait before it, or after" in failure.message) == ("bug", True)
+
+
+@virtually
 async def test_a_recorded_answer_is_there_at_once() -> None:
     one, told = asker()
     (wait,) = (await waits_of(one)).waits
