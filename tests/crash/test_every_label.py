@@ -16,9 +16,9 @@ import pytest
 
 from blackboard import events as ev
 from blackboard.evolve import fold
-from coordinator.commands.answering import Given, send
+from coordinator.operating import Operator
 from coordinator.records import Records
-from protocol.messages import Step
+from protocol.messages import AnswerRequest, Step
 from tests.crash import labelled
 from tests.crash.hive import Clients, Hive
 from tests.crash.reasoning import play
@@ -121,8 +121,9 @@ async def tell_the_truth(stage: Stage, clients: Clients, run: str) -> None:
     for row in await records.inquiries(run):
         if row.open:
             happened = any(line.split()[1] in row.wait.question for line in stage.effects(run))
-            given = Given(value="happened" if happened else "did not happen")
-            await send(records, clients.transport, run, row, given)
+            said = "happened" if happened else "did not happen"
+            request = AnswerRequest(inquiry=row.id, answerer="tester", answer=said)
+            await Operator(clients.store, clients.transport, 100).answer(run, request)
 
 
 async def holds(stage: Stage, clients: Clients, run: str, kill_at: str) -> None:
