@@ -45,6 +45,7 @@ def _make_points() -> None:
     """Every call of the store and of the bus that belongs to a run; beats and elections come as they like."""
     around(JetStreamTransport, "request", lambda _, subject, *__, **___: f"request.{_verb(subject)}")
     around(JetStreamTransport, "publish", lambda _, subject, *__, **___: f"publish.{_kind(subject)}")
+    around_sync(JetStreamTransport, "publish_all", lambda *_, **__: "publish.tasks")
     around_sync(JetStreamTransport, "emit", _emitted)
     around_sync(CoreMessage, "reply", lambda message, *_: f"reply.{_verb(message.subject)}")
     around_sync(StreamDelivery, "ack", lambda delivery: f"ack.{_kind(delivery.subject)}")
