@@ -130,7 +130,7 @@ class Worker:
 
 async def main(bus: type[Bus], coordinator: type[Coordinator], worker: type[Worker], *arguments: str) -> None:
     role, nats_url, redis_url, in_flight, *tasks = arguments
-    servers = bus(await nats.connect(nats_url)), Redis.from_url(redis_url)
+    servers = bus(await nats.connect(nats_url, connect_timeout=10)), Redis.from_url(redis_url)
     if role == "worker":
         await worker(*servers).run(int(in_flight))
     leader = coordinator(*servers, int(in_flight), int(tasks[0]))
