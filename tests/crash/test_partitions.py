@@ -123,13 +123,14 @@ async def test_a_run_cancelled_while_nobody_leads_it_is_cancelled_by_whoever_lea
         victim = await leader_of(hive, clients, run)
         hive.kill(victim)
         said = await cancel(hive, run)
-        assert said == {"run": run, "already_ended": False, "status": "cancelled", "reason": "enough"}
+        ended = {"run": run, "already_ended": False, "status": "cancelled", "reason": "enough"}
+        assert ended.items() <= said.items()
         hive.start_coordinator(victim)
         await ends_well(hive, clients, run, "cancelled")
         assert (await clients.totals(run)).takeovers == 2
 
 
-async def cancel(hive: Hive, run: str) -> object:
+async def cancel(hive: Hive, run: str) -> dict[str, object]:
     """What the command says."""
     urls = {"SWARMBOARD_NATS_URL": hive.nats.url, "SWARMBOARD_REDIS_URL": hive.redis.url}
     command = [SCRIPTS / "coordinator", "--json", "cancel", run, "--reason", "enough"]
