@@ -227,6 +227,11 @@ class Machine:
     def _mend(gate: Gate) -> None:
         gate.mute = gate.deaf = gate.cut = False
 
+    @property
+    def set_back_seconds(self) -> float:
+        """How far behind the slowest wall clock is: sleepers are delayed by as much."""
+        return max(0.0, -min(clock.offset_ms for clock in self._clocks.values()) / 1000)
+
     def heal(self) -> None:
         """The faults stop: everybody runs, hears and is heard. Clocks stay as they are."""
         self.calm = True

@@ -97,13 +97,14 @@ async def _play(machine: Machine) -> list[str]:
     machine.start_all()
     machine.tasks.start_soon(_ask_for_runs, machine, name="client")
     await machine.rage(RAGE_SECONDS)
-    with anyio.move_on_after(CALM_SECONDS) as calm:
+    patience = CALM_SECONDS + machine.set_back_seconds
+    with anyio.move_on_after(patience) as calm:
         while not all([await _ended(machine, run) for run in RUNS]):
             await anyio.sleep(1)
     await anyio.sleep(40)
     machine.ended = await final_state(machine.store, RUNS)
     breaches = check(machine.seen, machine.ended)
-    late = [f"the runs have not ended {CALM_SECONDS:,.0f} s after the faults stopped"] * calm.cancelled_caught
+    late = [f"the runs have not ended {patience:,.0f} s after the faults stopped"] * calm.cancelled_caught
     return late + [f"{one.promise}: {one.what}" for one in breaches]
 
 
