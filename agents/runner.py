@@ -238,6 +238,8 @@ class Runner:
     def _failed(self, running: Running, error: BaseException) -> Publication:
         failure = failure_of(error)
         level = logging.ERROR if failure.kind == "bug" else logging.WARNING
+        if running.end:
+            level = logging.DEBUG  # it was stopped: what it raises then is of no account
         _log.log(
             level,
             "task %s of agent %r failed (%s): %s",
