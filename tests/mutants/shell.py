@@ -47,8 +47,8 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "the lease may run out while rows are read",
         "coordinator/leader.py",
-        "        if not await self._hold():\n",
-        "        if False:\n",
+        '            tasks.start_soon(self._hold_on, name=f"hold {self._id}")\n',
+        "",
         SWARM,
     ),
     Mutant(
