@@ -59,23 +59,12 @@ def expire(row: DirectionRow) -> None:
     row.expired += 1
 
 
-def block_starts(last_visit: int) -> tuple[int, ...]:
-    """First visit number, less 1, of each block of `DirectionRow.yields`, oldest first.
+def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
+    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size.
 
     An exponential histogram (Datar, Gionis, Indyk, Motwani, 2002) with aligned blocks: as the last
     visit grows, blocks only ever merge with their neighbours.
     """
-    starts: list[int] = []
-    high, size = last_visit, 1
-    while high > 0:
-        low = _low(high, size)
-        starts.extend(range(high - size, low - 1, -size))
-        high, size = low, 2 * size
-    return tuple(reversed(starts))
-
-
-def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size."""
     blocks = [*yields, 0, 0]
     end, high, before, size = len(blocks) // 2, last + 1, last, 1
     while (low := _low(high, size)) != (low_before := _low(before, size)):

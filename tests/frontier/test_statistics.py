@@ -1,11 +1,12 @@
 """What visits do to a direction's statistics."""
 
+from bisect import bisect_right
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blackboard.rewards import block_starts, expire, start, tell
+from blackboard.rewards import _block, _low, expire, start, tell
 from coordinator.frontier.pooled import NOTHING, Pooled, contribution
 from tests.frontier.driver import direction
 
@@ -46,6 +47,24 @@ def test_sums_equal_a_recount(rewards: list[int | None]) -> None:
     assert row.reward_squares == sum(reward * reward for reward in told)
     assert sum(row.yields[::2]) == len(told)
     assert row.reward_best_micro == max(told, default=0)
+
+
+def block_starts(last_visit: int) -> tuple[int, ...]:
+    """First visit number, less 1, of each block of `DirectionRow.yields`, oldest first."""
+    starts: list[int] = []
+    high, size = last_visit, 1
+    while high > 0:
+        low = _low(high, size)
+        starts.extend(range(high - size, low - 1, -size))
+        high, size = low, 2 * size
+    return tuple(reversed(starts))
+
+
+def test_a_visit_is_found_in_the_block_that_it_belongs_to() -> None:
+    for last in (*range(1, 300), 5_000):
+        starts = block_starts(last)
+        for visit in range(1, last + 1, 1 + last // 300):
+            assert _block(last, visit, len(starts)) == bisect_right(starts, visit - 1) - 1
 
 
 def test_blocks_of_yields_only_ever_merge() -> None:
