@@ -94,10 +94,8 @@ def limits_of(budget: Budget) -> tuple[int | None, ...]:
     return budget.model_calls, budget.tool_calls, budget.tokens, budget.cost_microdollars
 
 
-def meters(budget: Budget | None) -> bool:
+def meters(budget: Budget) -> bool:
     """Whether a budget limits anything besides the visits of a run."""
-    if budget is None:
-        return False
     return budget.wall_seconds is not None or any(limit is not None for limit in limits_of(budget))
 
 

@@ -219,8 +219,7 @@ class RunState:
         self.limited = frozenset(
             agent.name for agent in self.spec.agents if agent.max_running or agent.per_minute
         )
-        budgets = (self.spec.budget, *(agent.budget for agent in self.spec.agents))
-        self.metered = any(map(meters, budgets)) or any(agent.budget for agent in self.spec.agents)
+        self.metered = meters(self.spec.budget) or any(agent.budget for agent in self.spec.agents)
 
     @property
     def open_tasks(self) -> int:
