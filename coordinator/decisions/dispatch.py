@@ -59,7 +59,9 @@ def _next_attempt(task: TaskRow, purse: Purse, env: Env) -> ev.TaskDispatched:
     )
 
 
-def _first_visit(state: RunState, direction: DirectionRow, purse: Purse, env: Env) -> ev.TaskDispatched:
+def _first_visit(
+    state: RunState, direction: DirectionRow, purse: Purse, env: Env, choice: ev.Choice | None = None
+) -> ev.TaskDispatched:
     number = direction.numbered + 1
     return ev.TaskDispatched(
         at_ms=env.now_ms,
@@ -70,6 +72,7 @@ def _first_visit(state: RunState, direction: DirectionRow, purse: Purse, env: En
         attempt=1,
         token=env.token(),
         reserved=purse.take(direction.agent),
+        choice=choice,
     )
 
 
@@ -84,21 +87,8 @@ def visit(run: Run, command: Visit, env: Env) -> Decision:
     if choice is None:
         return decision
     direction = state.directions[choice.chosen.direction]
-    number = direction.numbered + 1
-    _dispatch(
-        decision,
-        ev.TaskDispatched(
-            at_ms=env.now_ms,
-            task=task_id(state.spec.run, direction.id, number),
-            direction=direction.id,
-            agent=agent.name,
-            visit=number,
-            attempt=1,
-            token=env.token(),
-            reserved=Purse(state, env.now_ms).take(agent.name) if state.metered else None,
-            choice=choice if agent.trigger == "explore" else None,
-        ),
-    )
+    reason = choice if agent.trigger == "explore" else None
+    _dispatch(decision, _first_visit(state, direction, Purse(state, env.now_ms), env, reason))
     return decision
 
 

@@ -177,8 +177,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a visit's number is used twice",
         DISPATCH,
-        "[choice.chosen.direction]\n    number = direction.numbered + 1",
-        "[choice.chosen.direction]\n    number = direction.visits + 1",
+        "number = direction.numbered + 1",
+        "number = direction.visits + 1",
     ),
     Mutant(
         "a requeued task does not wait",
