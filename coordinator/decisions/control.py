@@ -73,8 +73,9 @@ def _begun_again(state: RunState, tasks: list[TaskRow], reason: str, env: Env) -
     for at in range(0, len(tasks), TASKS_PER_EVENT):
         ids = tuple(task.id for task in tasks[at : at + TASKS_PER_EVENT])
         yield ev.TasksRetried(at_ms=env.now_ms, tasks=ids, reason=reason)
+    retried = {task.id for task in tasks}
     for direction in dict.fromkeys(task.direction for task in tasks):
-        if state.directions[direction].retired_by in {task.id for task in tasks}:
+        if state.directions[direction].retired_by in retried:
             yield ev.DirectionReopened(at_ms=env.now_ms, direction=direction)
 
 
