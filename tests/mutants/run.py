@@ -31,6 +31,8 @@ MODES = ("tests", "model", "simulation")
 MODEL_STATES = 20_000
 TIMEOUT_SECONDS = 240
 """A mutant that makes the tests hang has been noticed."""
+ENDLESS = -1000
+"""The exit code, which no process has, of what did not end in that time."""
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -66,7 +68,7 @@ def judge(
 
 
 def _run(tree: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A module of the copy; one that does not end has failed."""
+    """A module of the copy; one that does not end has failed, and said nothing."""
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -80,7 +82,7 @@ def _run(tree: Path, module: str, *arguments: str) -> subprocess.CompletedProces
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", "")
+        return subprocess.CompletedProcess(command, ENDLESS, "", "")
 
 
 def copy_tree(to: Path) -> Path:
@@ -94,19 +96,9 @@ def copy_tree(to: Path) -> Path:
 
 def run_suite(tree: Path, suite: Sequence[str]) -> tuple[bool, str]:
     """Whether a test of the tree fails, and which."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            [*command, "-p", "tests.mutants.quick", *suite],
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "tests.mutants.quick")
+    done = _run(tree, "pytest", *options, *suite)
+    if done.returncode == ENDLESS:
         return True, f"no end within {TIMEOUT_SECONDS} s"
     found = FAILED.search(done.stdout)
     if done.returncode > 1 and not found:
