@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.codec import encode
+from protocol.codec import enclose, encode
 from protocol.messages import Record
 
 
@@ -30,3 +30,7 @@ class Identity:
             message_id=message_id or f"{self.incarnation}-{next(self._numbers)}",
             time_ms=self.wall_ms(),
         )
+
+    def enclose(self, name: str, body: bytes, message_id: str) -> bytes:
+        """The encoded body of the message called `name`, in its envelope."""
+        return enclose(name, body, source=self.worker, message_id=message_id, time_ms=self.wall_ms())

@@ -1,17 +1,21 @@
-"""Discoveries that wait for their receipts: each is published again until the leader has spoken."""
+"""Discoveries that wait for their receipts: each is published again until the leader has spoken.
+
+What is posted in one turn of the event loop leaves together, one message for each run.
+"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import anyio
 
 from agents.ledger import Ledger
 from agents.observations import DiscoveryPublished, Observers, PublishPending, ReceiptReceived
-from agents.results import Publication, publication
+from agents.results import Outgoing
 from protocol import subjects
 from protocol.errors import TransportUnavailable
-from protocol.messages import Receipt, SwarmDiscovery
+from protocol.ids import derive
+from protocol.messages import INLINE_BODY_BYTES, Receipt, SwarmDiscovery
 from protocol.transport.contract import Transport
 
 REPUBLISH_MOST_SECONDS = 30.0
@@ -59,22 +63,45 @@ class Outbox:
         self._kept: dict[str, _Kept] = {}
         self._bytes = 0
         self._filled = anyio.Event()
+        self._posted: list[Outgoing] = []
+        self._wake = anyio.Event()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def post(self, first: Publication, now: float) -> None:
-        """Publishes for the first time, without waiting: what gets lost is published again."""
-        message, message_id, data = first
+    def post(self, found: Outgoing, now: float) -> None:
+        """Keeps a discovery, and lets it leave in the next turn of the loop."""
+        message, size = found.message, len(found.body)
         if not self._kept:
             self._filled.set()
         pause = self._republish_seconds
-        self._kept[message.token] = _Kept(message, len(data), now, now + pause, pause)
-        self._bytes += len(data)
-        subject = subjects.discoveries(message.worker, message.run)
-        self._transport.emit(subject, data, {"Nats-Msg-Id": message_id})
-        self._observers.notify(DiscoveryPublished(again=False))
+        self._kept[message.token] = _Kept(message, size, now, now + pause, pause)
+        self._bytes += size
+        self._posted.append(found)
+        self._wake.set()
         self._tell()
+
+    async def send(self) -> None:
+        """Publishes whatever is posted, for ever, without waiting: what gets lost is published again."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            posted, self._posted = self._posted, []
+            for part in _parts(posted):
+                self._send(part)
+
+    def _send(self, part: Sequence[Outgoing]) -> None:
+        """Sends discoveries of one run in one message."""
+        first = part[0].message
+        name, body = "swarm.discovery", part[0].body
+        if len(part) > 1:
+            name, body = "swarm.discoveries", b'{"discoveries":[%b]}' % b",".join([one.body for one in part])
+        message_id = _publication_id(first, 1)
+        data = self._ledger.identity.enclose(name, body, message_id)
+        subject = subjects.discoveries(first.worker, first.run)
+        self._transport.emit(subject, data, {"Nats-Msg-Id": message_id})
+        for _ in part:
+            self._observers.notify(DiscoveryPublished(again=False))
 
     def settle(self, receipt: Receipt) -> bool:
         """The leader's word; False when nothing waits for it."""
@@ -117,7 +144,9 @@ class Outbox:
         kept.publications += 1
         kept.pause = min(kept.pause * 2, REPUBLISH_MOST_SECONDS)
         kept.due = anyio.current_time() + kept.pause * (0.75 + self._chance() / 2)
-        message, message_id, data = publication(self._ledger.identity, kept.message, kept.publications)
+        message = kept.message
+        message_id = _publication_id(message, kept.publications)
+        data = self._ledger.identity.seal(message, message_id)
         subject = subjects.discoveries(message.worker, message.run)
         await self._transport.publish(subject, data, message_id=message_id)
         self._observers.notify(DiscoveryPublished(again=True))
@@ -133,3 +162,23 @@ class Outbox:
                 )
             else:
                 self._freed()
+
+
+def _parts(posted: Iterable[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+    """What may share a message: the same run, and no more bytes than one discovery may have alone."""
+    parts: dict[str, list[Outgoing]] = {}
+    sizes: dict[str, int] = {}
+    for one in posted:
+        run, size = one.message.run, len(one.body)
+        if run in parts and sizes[run] + size > INLINE_BODY_BYTES:
+            yield parts.pop(run)
+        if run not in parts:
+            parts[run], sizes[run] = [], 0
+        parts[run].append(one)
+        sizes[run] += size
+    yield from parts.values()
+
+
+def _publication_id(message: SwarmDiscovery, number: int) -> str:
+    """Each publication has an id of its own: a repeated one would count as a duplicate, and be dropped."""
+    return derive("pub", message.token, str(number))

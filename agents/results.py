@@ -8,12 +8,10 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from agents.agent import Agent, Discovery, Posting
 from agents.failures import InvalidOutput
-from agents.identity import Identity
 from agents.ledger import Ledger
 from protocol.artifacts import ArtifactRegistry, canonical_json
-from protocol.codec import decode_as
+from protocol.codec import decode_as, encode_body
 from protocol.errors import InvalidMessage, UnknownArtifactType
-from protocol.ids import derive
 from protocol.messages import (
     INLINE_BODY_BYTES,
     WAITS_LIMIT,
@@ -28,18 +26,15 @@ from protocol.messages import (
 Put = Callable[[bytes], Awaitable[BodyRef]]
 
 
-class Publication(NamedTuple):
-    """A discovery in the envelope of one publication, under an id of its own."""
+class Outgoing(NamedTuple):
+    """A discovery, and its body as it travels."""
 
     message: SwarmDiscovery
-    message_id: str
-    data: bytes
+    body: bytes
 
 
-def publication(identity: Identity, message: SwarmDiscovery, number: int = 1) -> Publication:
-    """The `number`th publication of a discovery: a republish under the same id would count as a duplicate."""
-    message_id = derive("pub", message.token, str(number))
-    return Publication(message, message_id, identity.seal(message, message_id))
+def outgoing(message: SwarmDiscovery) -> Outgoing:
+    return Outgoing(message, encode_body(message))
 
 
 def checked(agent: Agent, found: object) -> Discovery:
@@ -54,8 +49,8 @@ def checked(agent: Agent, found: object) -> Discovery:
 
 async def describe(
     agent: Agent, grant: Grant, found: Discovery, ledger: Ledger, put: Put, busy_ms: int
-) -> Publication:
-    """The first publication of a discovery; bodies above the limits are put before.
+) -> Outgoing:
+    """The message that says what was found; bodies above the limits are put before.
 
     :raises InvalidOutput: naming the agent and the field.
     """
@@ -76,20 +71,17 @@ async def describe(
             usage=usage,
             free_slots=ledger.free_slots,
         )
-        first = publication(identity, message)
+        first = outgoing(message)
         if drafts or found.follow_ups:
-            decode_as(first.data, SwarmDiscovery, limit_bytes=len(first.data))
+            data = identity.seal(message)
+            decode_as(data, SwarmDiscovery, limit_bytes=len(data))
     except (ValidationError, InvalidMessage, TypeError, AttributeError) as error:
         raise InvalidOutput(agent.name, "discovery", _first_problem(error)) from error
-    if len(first.data) <= INLINE_BODY_BYTES:
-        return first
-    return publication(identity, await _by_claim_check(message, put))
+    return first if len(first.body) <= INLINE_BODY_BYTES else await _by_claim_check(message, put)
 
 
-async def suspended(
-    grant: Grant, waits: Sequence[Wait], ledger: Ledger, put: Put, busy_ms: int
-) -> Publication:
-    """The first publication of what a suspended task waits for: the oldest WAITS_LIMIT waits."""
+async def suspended(grant: Grant, waits: Sequence[Wait], ledger: Ledger, put: Put, busy_ms: int) -> Outgoing:
+    """The message that says what a suspended task waits for: the oldest WAITS_LIMIT waits."""
     identity = ledger.identity
     message = SwarmDiscovery(
         run=grant.run,
@@ -102,17 +94,15 @@ async def suspended(
         usage=Usage(busy_ms=busy_ms),
         free_slots=ledger.free_slots,
     )
-    first = publication(identity, message)
-    if len(first.data) <= INLINE_BODY_BYTES:
-        return first
-    return publication(identity, await _by_claim_check(message, put))
+    first = outgoing(message)
+    return first if len(first.body) <= INLINE_BODY_BYTES else await _by_claim_check(message, put)
 
 
-async def _by_claim_check(message: SwarmDiscovery, put: Put) -> SwarmDiscovery:
+async def _by_claim_check(message: SwarmDiscovery, put: Put) -> Outgoing:
     """The same discovery with artifacts, follow-ups and waits in a body of its own."""
     fields = message.model_dump(mode="json", include={"artifacts", "follow_ups", "waits"})
     body = await put(json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode())
-    return message.model_copy(update={"artifacts": (), "follow_ups": (), "waits": (), "body": body})
+    return outgoing(message.model_copy(update={"artifacts": (), "follow_ups": (), "waits": (), "body": body}))
 
 
 async def _draft(agent: Agent, index: int, item: BaseModel | Posting, put: Put) -> ArtifactDraft:

@@ -23,7 +23,7 @@ from agents.journal import Journal
 from agents.ledger import Holding, Ledger
 from agents.observations import LeaseLost, Observers, Outcome, TaskFinished, TaskStarted
 from agents.outbox import Outbox
-from agents.results import Publication, Put, checked, describe, publication, suspended
+from agents.results import Outgoing, Put, checked, describe, outgoing, suspended
 from agents.view import BoardView, parse
 from protocol.artifacts import Artifact
 from protocol.messages import NO_USAGE, Failure, Grant, SwarmDiscovery, Wait
@@ -140,7 +140,7 @@ class Runner:
         grant = running.grant
         self._observers.notify(TaskStarted(grant.agent))
         began = anyio.current_time()
-        result: Publication | None = None
+        result: Outgoing | None = None
         with running.scope:
             if not running.end:
                 result = await self._attempt(running, began)
@@ -151,7 +151,7 @@ class Runner:
             result = await suspended(grant, running.waits, self._ledger, self._put(grant.run), busy_ms)
         self._end(running, result, began)
 
-    def _end(self, running: Running, result: Publication | None, began: float) -> None:
+    def _end(self, running: Running, result: Outgoing | None, began: float) -> None:
         """The slot is free; the lease is held on until the receipt."""
         token = running.grant.token
         now = anyio.current_time()
@@ -168,7 +168,7 @@ class Runner:
         self._observers.notify(TaskFinished(running.grant.agent, outcome, now - began, usage))
         self._freed()
 
-    async def _attempt(self, running: Running, began: float) -> Publication:
+    async def _attempt(self, running: Running, began: float) -> Outgoing:
         """The agent's result, or its failure, as the message that reports it."""
         grant = running.grant
         try:
@@ -235,7 +235,7 @@ class Runner:
     def _put(self, run: str) -> Put:
         return partial(self._board.put, run)
 
-    def _failed(self, running: Running, error: BaseException) -> Publication:
+    def _failed(self, running: Running, error: BaseException) -> Outgoing:
         failure = failure_of(error)
         level = logging.ERROR if failure.kind == "bug" else logging.WARNING
         if running.end:
@@ -252,7 +252,7 @@ class Runner:
 
     def _report(
         self, outcome: Literal["failed", "released"], grant: Grant, failure: Failure | None = None
-    ) -> Publication:
+    ) -> Outgoing:
         identity = self._ledger.identity
         message = SwarmDiscovery(
             run=grant.run,
@@ -264,7 +264,7 @@ class Runner:
             failure=failure,
             free_slots=self._ledger.free_slots,
         )
-        return publication(identity, message)
+        return outgoing(message)
 
 
 def _changed(clean: contextvars.Context) -> bool:

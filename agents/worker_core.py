@@ -98,7 +98,8 @@ class Worker:
                 self._pulse.beating(self.ledger),
                 self._intake.pulling(),
             ):
-                tasks.start_soon(self._outbox.republish, name="outbox")
+                tasks.start_soon(self._outbox.send, name="outbox")
+                tasks.start_soon(self._outbox.republish, name="outbox, again")
                 await self._draining.wait()
                 await self._finish()
             tasks.cancel_scope.cancel()

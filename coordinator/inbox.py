@@ -1,6 +1,6 @@
 """What reaches a leader: board requests of its run, and discoveries; as commands, or refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio
@@ -14,7 +14,7 @@ from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.pace import Pace
 from coordinator.reading import Journals, Unpacking, asks_the_store, bodies_of, check_sizes, is_unsafe
-from protocol.codec import decode_as
+from protocol.codec import decode, decode_as
 from protocol.errors import InvalidMessage, NotFound, Overloaded, StoreUnavailable
 from protocol.messages import (
     INLINE_BODY_BYTES,
@@ -26,6 +26,7 @@ from protocol.messages import (
     RecordReply,
     RecordRequest,
     RetryRequest,
+    SwarmDiscoveries,
     SwarmDiscovery,
 )
 from protocol.transport.contract import Delivery, Message
@@ -36,6 +37,22 @@ NO_DISK = (
     "the store cannot say that an intent is on disk, and an unsafe effect must not happen before: use Redis "
     "7.2 or newer with `appendonly yes`, or declare the effect idempotent, keyed or reconcilable"
 )
+
+
+class Shared:
+    """A delivery of several discoveries: acknowledged with the last of them. Sent back, all come again."""
+
+    def __init__(self, delivery: Delivery, discoveries: int) -> None:
+        self._delivery = delivery
+        self._left = discoveries
+
+    def ack(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._delivery.ack()
+
+    def nak(self, delay_seconds: float) -> None:
+        self._delivery.nak(delay_seconds)
 
 
 class Inbox:
@@ -131,32 +148,31 @@ class Inbox:
             self._group.do(AnswerInquiry(request, message))
 
     def on_discovery(self, delivery: Delivery) -> None:
+        """Takes in one discovery, or several that were ready together."""
         self._taken += 1
         try:
-            discovery = decode_as(delivery.data, SwarmDiscovery)
-            if discovery.run != self._run or discovery.worker != delivery.subject.split(".")[2]:
-                raise InvalidMessage(
-                    "worker", "run or worker differ from the subject's", "publish as yourself"
-                )
+            discoveries = _discoveries(delivery, self._run)
         except InvalidMessage:
             self._office.observers.notify(Refused("message", "invalid"))
             delivery.term()
             return
-        if self._unpacking.needed(discovery):
-            self._tasks.start_soon(self._commit_after_unpacking, discovery, delivery)
-        else:
-            self._commit(discovery, delivery)
+        source = delivery if len(discoveries) == 1 else Shared(delivery, len(discoveries))
+        for discovery in discoveries:
+            if self._unpacking.needed(discovery):
+                self._tasks.start_soon(self._commit_after_unpacking, discovery, source)
+            else:
+                self._commit(discovery, source)
 
-    async def _commit_after_unpacking(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:
+    async def _commit_after_unpacking(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:
         try:
             whole = await self._unpacking.unpack(discovery)
         except StoreUnavailable:
-            delivery.nak(RETRY_SECONDS)
+            source.nak(RETRY_SECONDS)
             return
-        self._commit(whole, delivery)
+        self._commit(whole, source)
 
-    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:
-        for event in self._group.do(Commit(discovery, delivery)).events:
+    def _commit(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:
+        for event in self._group.do(Commit(discovery, source)).events:
             if isinstance(event, ev.TaskSettled):
                 self._outbox.drop(event.task)
                 self._pace.completed()
@@ -192,6 +208,21 @@ class Inbox:
         reason = "overloaded" if isinstance(error, Overloaded) else "invalid"
         self._office.observers.notify(Refused("request", reason))
         self._office.post.refuse(message, error)
+
+
+def _discoveries(delivery: Delivery, run: str) -> Sequence[SwarmDiscovery]:
+    """:raises InvalidMessage: for another message, run or worker than the subject's."""
+    body = decode(delivery.data).body
+    if isinstance(body, SwarmDiscovery):
+        found: Sequence[SwarmDiscovery] = (body,)
+    elif isinstance(body, SwarmDiscoveries):
+        found = body.discoveries
+    else:
+        raise InvalidMessage("type", "no discovery", "send 'swarm.discovery'")
+    worker = delivery.subject.split(".")[2]
+    if any(one.run != run or one.worker != worker for one in found):
+        raise InvalidMessage("worker", "run or worker differ from the subject's", "publish as yourself")
+    return found
 
 
 def _check_claim(message: Message, request: ClaimRequest) -> None:

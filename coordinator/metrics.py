@@ -241,7 +241,8 @@ class CoordinatorMetrics:
         series.seconds.observe(it.seconds)
         if it.status == "done":
             series.reward.observe(it.reward)
-        series.unpriced.inc(not it.priced)
+        if not it.priced:
+            series.unpriced.inc()
         self._count(series, it.usage)
 
     @staticmethod

@@ -43,6 +43,7 @@ from protocol.messages import (
     RetryRequest,
     StepsReply,
     StepsRequest,
+    SwarmDiscoveries,
     SwarmDiscovery,
     SwarmHeartbeat,
     SwarmInquiry,
@@ -96,6 +97,7 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
     {
         "swarm.task": SwarmTask,
         "swarm.discovery": SwarmDiscovery,
+        "swarm.discoveries": SwarmDiscoveries,
         "swarm.heartbeat": SwarmHeartbeat,
         "swarm.inquiry": SwarmInquiry,
         "swarm.response": SwarmResponse,
@@ -158,16 +160,48 @@ def encode(
         raise InvalidMessage(
             "type", f"{type(message).__name__} does not travel on its own", "wrap it in a message"
         )
+    body = encode_body(message)
+    return enclose(
+        name,
+        body,
+        source=source,
+        target=target,
+        message_id=message_id,
+        time_ms=time_ms,
+        correlation_id=correlation_id,
+        traceparent=traceparent,
+    )
+
+
+def encode_body(message: Record) -> bytes:
+    """A message without its envelope. :raises InvalidMessage: for a value that has no JSON."""
+    try:
+        return message.__pydantic_serializer__.to_json(message, exclude_defaults=True)
+    except PydanticSerializationError as error:
+        problem = clipped(str(error), 200)
+        raise InvalidMessage("body", problem, "send JSON values and text without lone surrogates") from None
+
+
+def enclose(
+    name: str,
+    body: bytes,
+    *,
+    source: str,
+    target: str = "",
+    message_id: str,
+    time_ms: int,
+    correlation_id: str | None = None,
+    traceparent: str | None = None,
+) -> bytes:
+    """The envelope around the encoded body of the message called `name`.
+
+    :raises InvalidMessage: for a head that `decode` would refuse.
+    """
     if TOKEN_PATTERN.fullmatch(message_id) is None:
         raise InvalidMessage("id", f"{_shown(message_id)} is no id", f"see the JSON Schema of {name}")
     if time_ms < 0:
         raise InvalidMessage("time_ms", f"{time_ms} lies before 1970", "send UTC epoch milliseconds")
     head = _head(name, source, target, correlation_id, traceparent)
-    try:
-        body = message.__pydantic_serializer__.to_json(message, exclude_defaults=True)
-    except PydanticSerializationError as error:
-        problem = clipped(str(error), 200)
-        raise InvalidMessage("body", problem, "send JSON values and text without lone surrogates") from None
     return b'{"id":"%b","time_ms":%d,%b,"body":%b}' % (message_id.encode(), time_ms, head, body)
 
 

@@ -209,6 +209,15 @@ class SwarmDiscovery(Record):
     """Set when artifacts, follow-ups and waits travel by claim check: the body is their JSON."""
 
 
+class SwarmDiscoveries(Record):
+    """Results of one worker in one run that were ready at the same time: one message instead of many.
+
+    Each counts on its own; the message is acknowledged when all of them are committed.
+    """
+
+    discoveries: Annotated[tuple[SwarmDiscovery, ...], FailFast(), Field(min_length=1, max_length=1000)]
+
+
 class Held(Lease):
     """A lease as its holder lists it."""
 

@@ -64,8 +64,8 @@ CHANNELS = (
         "discoveries",
         subjects.discoveries("{worker}", "{run}"),
         "receive",
-        ("swarm.discovery",),
-        "Results of tasks. Publish again until the receipt comes on the control subject.",
+        ("swarm.discovery", "swarm.discoveries"),
+        "Results of tasks, alone or several together. Published again until the receipt comes by control.",
         subjects.DISCOVERIES_STREAM,
     ),
     Channel(

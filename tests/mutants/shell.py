@@ -39,9 +39,9 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a result is acknowledged before its append",
         "coordinator/inbox.py",
-        "    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:\n",
-        "    def _commit(self, discovery: SwarmDiscovery, delivery: Delivery) -> None:\n"
-        "        delivery.ack()\n",
+        "    def _commit(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:\n",
+        "    def _commit(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:\n"
+        "        source.ack()\n",
         SWARM,
     ),
     Mutant(

@@ -36,6 +36,7 @@ from protocol.messages import (
     Step,
     StepsReply,
     StepsRequest,
+    SwarmDiscoveries,
     SwarmDiscovery,
     SwarmHeartbeat,
     SwarmTask,
@@ -63,6 +64,8 @@ class FakeLeader:
     claims: list[ClaimRequest] = field(default_factory=list)
     records: list[RecordRequest] = field(default_factory=list)
     discoveries: list[SwarmDiscovery] = field(default_factory=list)
+    messages: int = 0
+    """How many messages brought discoveries."""
     beats: list[SwarmHeartbeat] = field(default_factory=list)
     puts: list[PutRequest] = field(default_factory=list)
     gets: list[GetRequest] = field(default_factory=list)
@@ -220,13 +223,15 @@ class FakeLeader:
     def _receive(self, delivery: Delivery) -> None:
         assert self._puller is not None
         self._puller.add_credits(1)
-        discovery = decode(delivery.data).body
-        assert isinstance(discovery, SwarmDiscovery)
-        self.discoveries.append(discovery)
+        body = decode(delivery.data).body
+        self.messages += 1
         delivery.ack()
-        receipt = self.on_discovery(discovery)
-        if receipt is not None:
-            self.control(discovery.worker, receipts=(receipt,))
+        for discovery in body.discoveries if isinstance(body, SwarmDiscoveries) else (body,):
+            assert isinstance(discovery, SwarmDiscovery)
+            self.discoveries.append(discovery)
+            receipt = self.on_discovery(discovery)
+            if receipt is not None:
+                self.control(discovery.worker, receipts=(receipt,))
 
     def _hear_beat(self, message: Message) -> None:
         beat = decode(message.data).body

@@ -1,12 +1,17 @@
 """Nothing leaves a coordinator before the append that makes it true."""
 
 import anyio
+from pydantic import BaseModel, ConfigDict
 
+from agents.agent import Context, Discovery, agent
+from agents.worker_core import Limits
 from blackboard.memory import MemoryStore
 from blackboard.store import Batch
 from protocol import subjects
-from protocol.codec import decode_as
-from protocol.messages import Control
+from protocol.artifacts import artifact
+from protocol.codec import decode, decode_as
+from protocol.errors import StoreUnavailable
+from protocol.messages import Control, SwarmDiscoveries
 from protocol.transport.contract import Message
 from protocol.transport.memory import MemoryTransport
 from tests.support.swarm import swarm
@@ -48,5 +53,53 @@ def test_no_receipt_leaves_before_the_append_that_settles_its_task():
             store.held = False
             await hive.ended(run)
             assert receipts == list(await hive.task_rows(run))
+
+    run_virtually(main)
+
+
+@artifact("effects_page")
+class Page(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    text: str
+
+
+REPUBLISHED_AFTER = Limits().republish_seconds
+
+
+class StoreThatFailsOnce(MemoryStore):
+    """The first reading of a body comes to nothing."""
+
+    failed = False
+
+    async def get(self, run: str, digest: str, *, offset: int, limit: int) -> tuple[bytes, int]:
+        if not self.failed:
+            self.failed = True
+            raise StoreUnavailable("get", "it is slow to start")
+        return await super().get(run, digest, offset=offset, limit=limit)
+
+
+def test_a_message_of_several_results_is_acknowledged_when_all_of_them_count():
+    store = StoreThatFailsOnce()
+
+    @agent("think", publishes=[Page])
+    async def think(context: Context) -> Discovery:
+        del context
+        await anyio.sleep(10 - anyio.current_time() % 10)  # all are ready at the same time
+        return Discovery([Page(text="x" * 70_000)], reward=0.5)
+
+    async def main() -> None:
+        async with swarm(store=store) as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", {"think": think}, slots=4)
+            run = await hive.submit(run_spec(tasks=4))
+            totals = await hive.ended(run)
+            ended_after = anyio.current_time() % 10
+            stored = hive.bus.streams[subjects.DISCOVERIES_STREAM].messages.values()
+            together = [body for one in stored if isinstance(body := decode(one.data).body, SwarmDiscoveries)]
+            assert store.failed
+            assert [len(one.discoveries) for one in together] == [4]
+            assert ended_after < REPUBLISHED_AFTER
+            assert totals.tasks == {"done": 4}
+            await hive.check(run)
 
     run_virtually(main)

@@ -71,8 +71,47 @@ async def test_a_finished_task_that_is_dropped_is_not_published_again() -> None:
 
 
 @virtually
+async def test_what_is_ready_at_the_same_time_travels_in_one_message() -> None:
+    gate = anyio.Event()
+
+    @agent("together")
+    async def together(_context: Context) -> Discovery:
+        await gate.wait()
+        return Discovery(reward=0.25)
+
+    async with rig(together, slots=3) as swarm:
+        for _ in range(3):
+            await swarm.leader.dispatch("together")
+        await swarm.until(lambda: len(swarm.held) == 3)
+        gate.set()
+        await swarm.at_rest()
+        assert swarm.leader.messages == 1
+        assert len({one.task for one in swarm.leader.discoveries}) == 3
+        assert [one.verdict for one in swarm.saw(ReceiptReceived)] == ["settled"] * 3
+
+
+@virtually
+async def test_no_message_of_several_discoveries_is_larger_than_one_may_be_alone() -> None:
+    gate = anyio.Event()
+
+    @agent("bulky", publishes=[Blob])
+    async def bulky(_context: Context) -> Discovery:
+        await gate.wait()
+        return Discovery([Blob(text="x" * 30_000)])
+
+    async with rig(bulky, slots=5) as swarm:
+        for _ in range(5):
+            await swarm.leader.dispatch("bulky")
+        await swarm.until(lambda: len(swarm.held) == 5)
+        gate.set()
+        await swarm.at_rest()
+        assert swarm.leader.messages == 3
+        assert len({one.task for one in swarm.leader.discoveries}) == 5
+
+
+@virtually
 async def test_too_many_kept_discoveries_stop_the_pulling_until_receipts_come() -> None:
-    async with rig(slots=1, max_buffered_bytes=2_000) as swarm:
+    async with rig(slots=1, max_buffered_bytes=1_000) as swarm:
         swarm.leader.on_discovery = lambda _: None
         for _ in range(20):
             await swarm.leader.dispatch()
