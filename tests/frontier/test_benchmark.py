@@ -45,7 +45,7 @@ def test_losing_a_tenth_of_the_visits_costs_little() -> None:
 
 def test_a_short_run_by_many_workers_finds_nearly_as_much_as_the_best_policies() -> None:
     shares: list[float] = []
-    for setting in design():
+    for setting in design()[:24]:
         if setting.name.startswith("short"):
             found = {policy: mean_reward(setting, policy) for policy in (DEFAULT_POLICY, "greedy", "ucb1")}
             shares.append(found[DEFAULT_POLICY] / max(found.values()))
