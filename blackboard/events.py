@@ -54,7 +54,7 @@ class Choice:
     decay: float | None = None
     """A direction's next reward over its last, pooled; at most 1."""
     surprise: float | None = None
-    """What first visits told, less what their directions' priors had promised, on average."""
+    """What first visits told, less what the priors of such directions had promised, on average."""
 
 
 @dataclass_transform(frozen_default=True)

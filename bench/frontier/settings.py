@@ -157,9 +157,24 @@ def drawn_short(name: str, rng: Random) -> Setting:
     return Setting(f"short {name}", tree, rng.choice((8, 16, 32)), "reward")
 
 
+def drawn_poor(name: str, rng: Random) -> Setting:
+    """Directions that are worth much less than the findings that spawned them: few lines of descent pay."""
+    low = rng.uniform(0.1, 0.3)
+    tree = Tree(
+        ratio=rng.choice((1.0, rng.uniform(0.85, 0.98))),
+        drift=rng.uniform(0.1, 0.22),
+        spread=rng.uniform(0.06, 0.16),
+        visits=600,
+        roots_in=(low, low + 0.2),
+        root_count=rng.randint(3, 8),
+    )
+    return Setting(f"poor {name}", tree, rng.choice((4, 16, 64)), "reward")
+
+
 def design() -> list[Setting]:
     """Drawn settings that were looked at while the default was made."""
-    return drawn("design", 24) + drawn("tuning", 45)
+    rng = Random("settings poor")
+    return drawn("design", 24) + drawn("tuning", 45) + [drawn_poor(f"{n}", rng) for n in range(1, 19)]
 
 
 def held_out() -> list[Setting]:

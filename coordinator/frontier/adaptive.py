@@ -4,17 +4,23 @@ No theorem covers the combination; `bench/frontier` measures it.
 """
 
 import math
+from collections.abc import Callable
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, upper_bound
 from coordinator.frontier.indexed import Estimate, Index
 from coordinator.frontier.pooled import LEAST_DISPERSION, Pooled
-from coordinator.frontier.priors import PRIOR_WEIGHT, ROOT_PRIOR_MICRO
+from coordinator.frontier.promises import PRIOR_WEIGHT, Outlook, prior_of
 from coordinator.frontier.staircase import Restart
+
+Bound = Callable[[float, int, float, float], float]
+"""Of a forecast, visits, the worth of the prior, and the least value of which the exact bound is needed."""
 
 YOUNG = 16
 """Visits up to which the mean of a direction is taken to lag behind a decay; beyond, its own drops show."""
+PRIOR_LASTS = 4
+"""Visits up to which the prior of a direction counts beside its own rewards."""
 _LEVEL = 0.7
 """Share of the published level: runs are short, and what is unvisited competes by its prior alone."""
 _ROUNDING = 1e-9
@@ -22,35 +28,91 @@ FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
 
 
-def adaptive_index(pooled: Pooled) -> Index:
-    """sup{q : kl(forecast, q) <= 0.7 g(t / (K n)) / (2 + n / dispersion)}, g(x) = ln+(x (ln+(x)^2 + 1)).
+def adaptive_index(pooled: Pooled) -> list[Index]:
+    """By group, sup{q : kl(forecast, q) <= 0.7 g(t / (K n)) / (worth + n / dispersion)},
+    g(x) = ln+(x (ln+(x)^2 + 1)).
 
     The level g is that of KL-UCB++ (Ménard and Garivier, 2017), with visits started for the horizon
-    and directions opened for K. The prior is worth 2 coin flips, a visit 1 / dispersion of them.
+    and directions opened for K. A visit is worth 1 / dispersion coin flips, a prior what it turned out to be.
     """
-    clock = pooled.started / max(pooled.opened, 1)
-    dispersion, decay, again, promised, kept, slope = pooled.learned
+    dispersion, decay, planned, spawned = pooled.learned
+    bound = _bound(pooled.started / max(pooled.opened, 1), dispersion)
+    fading = _fading(pooled.sums.visits, decay)
+    return [
+        _unvisited(planned, bound, fading),
+        *[_young(planned.surprise, planned.worth, decay, bound, fading)] * PRIOR_LASTS,
+        _unvisited(spawned, bound, fading),
+        *[_young(spawned.surprise, spawned.worth, decay, bound, fading)] * PRIOR_LASTS,
+        _young(0.0, PRIOR_WEIGHT, decay, bound, fading),
+        _seasoned(decay, bound),
+    ]
+
+
+def _bound(clock: float, dispersion: float) -> Bound:
+    """The bound above a forecast after a number of visits, with a prior of some worth."""
     highest = _level(clock) if clock > 1.0 else 0.0
 
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        visits = count - PRIOR_WEIGHT
-        if not visits:
-            mean = min(max(kept + slope * (mean - promised), 0.0), 1.0)
-        elif decay < 1.0 and visits <= YOUNG:
-            # Of rewards that decay, the next is to the mean of those so far as this.
-            left = decay**visits
-            mean *= visits * (1.0 - decay) * left / (1.0 - left)
-        if in_flight:
-            young = visits <= YOUNG
-            mean *= again**in_flight if young else (visits + in_flight * decay) / (visits + in_flight)
-            visits += in_flight
+    def bound(forecast: float, visits: int, worth: float, least: float) -> float:
         ratio = clock / visits if visits else clock
-        certainty = PRIOR_WEIGHT + visits / dispersion
-        gap = least - mean
+        certainty = worth + visits / dispersion
+        gap = least - forecast
         # By Pinsker's inequality the second is so low that no exact bound is needed.
         if ratio <= 1.0 or (gap > 0.0 and 2.0 * gap * gap * certainty > highest + _ROUNDING):
-            return mean
-        return upper_bound(mean, _level(ratio) / certainty, least)
+            return forecast
+        return upper_bound(forecast, _level(ratio) / certainty, least)
+
+    return bound
+
+
+def _fading(visits: int, decay: float) -> Callable[[int], float]:
+    """What a number of visits under way leave for the next.
+
+    The decay to that power; and as long as little is known, the expected power of a Beta(2 + visits, 2)
+    variable, so half for the very first.
+    """
+    known = visits + 2.0
+
+    def fading(in_flight: int) -> float:
+        later = known + in_flight
+        return known * (known + 1.0) / (later * (later + 1.0)) * decay**in_flight
+
+    return fading
+
+
+def _unvisited(outlook: Outlook, bound: Bound, fading: Callable[[int], float]) -> Index:
+    worth = outlook.worth
+
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        del count
+        forecast = outlook.forecast(mean)
+        return bound(forecast * fading(in_flight) if in_flight else forecast, in_flight, worth, least)
+
+    return index
+
+
+def _young(
+    surprise: float, worth: float, decay: float, bound: Bound, fading: Callable[[int], float]
+) -> Index:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        visits = count - PRIOR_WEIGHT
+        forecast = min(max(mean + surprise / (visits + 1), 0.0), 1.0)
+        if decay < 1.0:
+            # Of rewards that decay, the next is to the mean of those so far as this.
+            left = decay**visits
+            forecast *= visits * (1.0 - decay) * left / (1.0 - left)
+        return bound(
+            forecast * fading(in_flight) if in_flight else forecast, visits + in_flight, worth, least
+        )
+
+    return index
+
+
+def _seasoned(decay: float, bound: Bound) -> Index:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        visits = count - PRIOR_WEIGHT + in_flight
+        if in_flight:
+            mean *= (visits - in_flight + in_flight * decay) / visits
+        return bound(mean, visits, PRIOR_WEIGHT, least)
 
     return index
 
@@ -67,20 +129,26 @@ class Adaptive:
     """
 
     name = "adaptive"
-    groups = 3
+    groups = 2 * (PRIOR_LASTS + 1) + 2
     at = staticmethod(adaptive_index)
 
-    def group(self, count: int) -> int:
-        """Unvisited, young and seasoned directions: the index falls with the count within each."""
-        visits = count - PRIOR_WEIGHT
-        return 0 if not visits else 1 if visits <= YOUNG else 2
-
-    def estimate(self, row: DirectionRow) -> Estimate:
+    def estimate(self, row: DirectionRow, spawned: bool) -> Estimate:
         visits, weight = row.visits, row.visits + PRIOR_WEIGHT
-        prior = ROOT_PRIOR_MICRO if row.prior_micro is None else row.prior_micro
+        if visits > PRIOR_LASTS:
+            total = row.reward_sum_micro * weight // visits
+            return Estimate(weight, total, _group(visits), recent_drop(row))
+        prior = prior_of(row)
+        group = visits + spawned * (PRIOR_LASTS + 1)
         if not visits:
-            return Estimate(weight, weight * prior)
-        return Estimate(weight, (row.reward_sum_micro + prior) * weight // (visits + 1), recent_drop(row))
+            return Estimate(weight, weight * prior, group)
+        return Estimate(
+            weight, (row.reward_sum_micro + prior) * weight // (visits + 1), group, recent_drop(row)
+        )
+
+
+def _group(visits: int) -> int:
+    """Of a direction whose own rewards are all that counts."""
+    return 2 * (PRIOR_LASTS + 1) + (visits > YOUNG)
 
 
 def recent_drop(row: DirectionRow) -> Restart | None:
@@ -118,7 +186,7 @@ def recent_drop(row: DirectionRow) -> Restart | None:
 def _restart(critical: float, visits: int, recent_micro: int) -> Restart:
     """The recent mean takes the place of the prior too, which no longer holds."""
     weight = visits + PRIOR_WEIGHT
-    return Restart(critical, visits, recent_micro, weight, recent_micro * weight // visits)
+    return Restart(critical, visits, recent_micro, weight, recent_micro * weight // visits, _group(visits))
 
 
 def _likelihood_ratio(before: int, sum_before: int, after: int, sum_after: int) -> float:

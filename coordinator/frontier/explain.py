@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
+from coordinator.frontier.adaptive import PRIOR_LASTS, Adaptive
 from coordinator.frontier.policies import frontier
+from coordinator.frontier.promises import ROOT_PRIOR_MICRO
 
 
 def explain(choice: Choice, topics: Mapping[str, str]) -> str:
@@ -27,15 +29,7 @@ def _standing(term: Term, choice: Choice) -> str:
     """What is known of the chosen direction."""
     parts: list[str] = []
     if not term.visits:
-        text = "It has not been visited yet"
-        if term.prior is None:
-            text += f", and starts with a rating of {term.mean:.2f} (of 1)"
-        else:
-            text += f"; the finding that suggested it was worth {term.prior:.2f} (of 1)"
-            if choice.surprise is not None and abs(choice.surprise) >= 0.005:
-                side = "less" if choice.surprise < 0 else "more"
-                text += f", and such directions have earned {abs(choice.surprise):.2f} {side} than promised"
-        parts.append(text)
+        parts.append(_rated(term, choice))
     elif term.restarts:
         parts.append(
             f"Its rewards have dropped, so only what it earned since counts, {term.mean:.2f} (of 1) on "
@@ -43,11 +37,35 @@ def _standing(term: Term, choice: Choice) -> str:
         )
     else:
         parts.append(f"{_counted(term.visits, 'visit')} to it earned {term.mean:.2f} (of 1) on average")
-        if term.prior is not None:
-            parts[0] += f", with the {term.prior:.2f} of the finding that suggested it weighed in"
+        if _prior_counts(choice):
+            parts[0] += f", with the {_prior(term):.2f} at which it was rated beforehand weighed in"
     if term.in_flight:
         parts.append(f"{_counted(term.in_flight, 'more visit')} under way")
     return ", ".join(parts) + "."
+
+
+def _rated(term: Term, choice: Choice) -> str:
+    """What an unvisited direction starts with."""
+    text = "It has not been visited yet"
+    if term.prior is None:
+        text += f"; nobody rated it beforehand, so it starts at {_prior(term):.2f} (of 1)"
+    else:
+        text += f"; it was suggested with a rating of {term.prior:.2f} (of 1)"
+    if choice.surprise is not None and abs(choice.surprise) >= 0.005:
+        side = "less" if choice.surprise < 0 else "more"
+        text += f", and such directions have so far earned {abs(choice.surprise):.2f} {side} than that"
+    return text
+
+
+def _prior(term: Term) -> float:
+    return ROOT_PRIOR_MICRO / MICRO if term.prior is None else term.prior
+
+
+def _prior_counts(choice: Choice) -> bool:
+    """Whether the mean of the chosen direction has its prior in it."""
+    chosen = choice.chosen
+    lasting = choice.policy != Adaptive.name or chosen.visits <= PRIOR_LASTS
+    return lasting and not chosen.restarts and chosen.counted > chosen.visits
 
 
 def _deciding(choice: Choice) -> str:
@@ -74,20 +92,26 @@ def _promising(choice: Choice) -> str:
         if rivals and chosen.mean < max(rivals):
             return f"{text}; others earned more so far, but none could turn out as good."
         return f"{text}, and no other direction is as promising."
-    if chosen.bonus < -0.005:
-        expected = f"{_allowing_for(choice)}, its next visit is expected to earn"
-    else:
-        expected = "Its next visit is expected to earn"
-    return f"{expected} {chosen.index:.2f}; no other promises more."
+    allowing = _allowing_for(choice) if chosen.bonus < -0.005 else ""
+    expected = f"Allowing {allowing}, its" if allowing else "Its"
+    return f"{expected} next visit is expected to earn {chosen.index:.2f}; no other promises more."
 
 
 def _allowing_for(choice: Choice) -> str:
     """What lowers the expectation below the average."""
-    if not choice.chosen.visits and not choice.chosen.in_flight:
-        return "Allowing for that"
-    if choice.decay is None or choice.decay > 0.995:
-        return "Allowing for the visits under way"
-    return f"As rewards here shrink by about {1 - choice.decay:.0%} from one visit of a direction to the next"
+    chosen, reasons = choice.chosen, list[str]()
+    if not chosen.visits and choice.surprise is not None:
+        reasons.append("for how such ratings turned out")
+    elif choice.surprise is not None and choice.surprise <= -0.005 and _prior_counts(choice):
+        reasons.append("for ratings that turned out too high")
+    if chosen.visits and choice.decay is not None and choice.decay <= 0.995:
+        reasons.append(
+            f"for rewards that shrink by about {1 - choice.decay:.0%} "
+            "from one visit of a direction to the next"
+        )
+    if chosen.in_flight:
+        reasons.append("for what is under way")
+    return " and ".join(reasons)
 
 
 def _named(term: Term, topics: Mapping[str, str]) -> str:
@@ -97,7 +121,7 @@ def _named(term: Term, topics: Mapping[str, str]) -> str:
 def _briefly(term: Term) -> str:
     known = f"{term.mean:.2f} from {_counted(term.visits, 'visit')}" if term.visits else "not visited"
     under_way = f", {term.in_flight} under way" if term.in_flight else ""
-    return f"{known}{under_way}, rated {term.index:.2f}" if term.index < 1e6 else f"{known}{under_way}"
+    return f"{known}{under_way}, worth up to {term.index:.2f}" if term.index < 1e6 else f"{known}{under_way}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
@@ -20,6 +20,7 @@ class Estimate(NamedTuple):
 
     weight: int
     sum_micro: int
+    group: int = 0
     restart: Restart | None = None
 
 
@@ -31,7 +32,9 @@ count among the counts of one group.
 
 
 class IndexPolicy(Protocol):
-    """Stateless. `estimate` is a function of the row's settled visits, `at` of the pooled statistics."""
+    """Stateless. `estimate` is a function of the row's settled visits, and of whether another direction led
+    to it; `at` of the pooled statistics: the index of each group.
+    """
 
     @property
     def name(self) -> str: ...
@@ -40,14 +43,10 @@ class IndexPolicy(Protocol):
     def groups(self) -> int: ...
 
     @property
-    def estimate(self) -> Callable[[DirectionRow], Estimate]: ...
+    def estimate(self) -> Callable[[DirectionRow, bool], Estimate]: ...
 
     @property
-    def at(self) -> Callable[[Pooled], Index]: ...
-
-    def group(self, count: int) -> int:
-        """Which group a count belongs to, from 0 to groups - 1."""
-        ...
+    def at(self) -> Callable[[Pooled], Sequence[Index]]: ...
 
 
 class IndexFrontier:
@@ -63,13 +62,15 @@ class IndexFrontier:
         self._open = 0
         self._turn = 0
         self._recent: list[Arm] = []
-        for row in rows:
+        self._closed: set[str] = set()
+        for row in sorted(rows, key=lambda row: row.opened):
             self.opened(row)
 
     def opened(self, row: DirectionRow) -> None:
         self.pooled.opened += 1
         self._open += 1
-        self._arms[row.id] = Arm(row)
+        spawned = row.parent is not None and (row.parent in self._arms or row.parent in self._closed)
+        self._arms[row.id] = Arm(row, spawned)
         self.changed(row)
 
     def changed(self, row: DirectionRow) -> None:
@@ -84,7 +85,7 @@ class IndexFrontier:
         arm.in_flight = row.in_flight
         if learned:
             counted = contribution(row)
-            self.pooled.replace(arm.pooled, counted)
+            self.pooled.replace(arm.pooled, counted, arm.spawned)
             arm.pooled, arm.settled = counted, settled
         if not row.open:
             self._close(arm)
@@ -95,10 +96,13 @@ class IndexFrontier:
         self._place(arm)
 
     def choose(self, decision: int, seed: int) -> Choice | None:
-        terms = self.ranking(KEPT, decision, seed)
-        if not terms:
+        del decision, seed
+        best = self.best(KEPT)
+        if not best:
             return None
+        terms = tuple([_term(score, arm) for score, arm in best])
         learned, started = self.pooled.learned, self.pooled.started
+        outlook = learned.spawned if best[0][1].spawned else learned.planned
         return Choice(
             self.policy.name,
             terms[0],
@@ -107,7 +111,7 @@ class IndexFrontier:
             started,
             learned.dispersion,
             learned.decay,
-            learned.surprise,
+            outlook.surprise,
         )
 
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
@@ -161,20 +165,20 @@ class IndexFrontier:
         steps[at : at + 1] = behind
 
     def _estimate(self, arm: Arm) -> None:
-        weight, sum_micro, restart = self.policy.estimate(arm.row)
-        arm.stand(weight, sum_micro)
+        weight, sum_micro, group, restart = self.policy.estimate(arm.row, arm.spawned)
+        arm.stand(weight, sum_micro, group)
         if restart is not None:
             arm.restart = restart
             self._restarts.add(arm)
             if arm.restarted:
-                arm.stand(restart.weight, restart.sum_micro)
+                arm.stand(restart.weight, restart.sum_micro, restart.group)
 
     def _place(self, arm: Arm) -> None:
         if arm.in_flight:
             self._busy[arm.row.id] = arm
         else:
             self._busy.pop(arm.row.id, None)
-            self._idle[self.policy.group(arm.count)].add(arm)
+            self._idle[arm.group].add(arm)
 
     def _close(self, arm: Arm) -> None:
         """Takes a direction out of all that is searched; what is in flight still informs it."""
@@ -185,6 +189,7 @@ class IndexFrontier:
             self._busy.pop(arm.row.id, None)
         if not arm.in_flight:
             del self._arms[arm.row.id]
+            self._closed.add(arm.row.id)
 
 
 _Ranked = tuple[float, float, int, int, Arm]
@@ -194,24 +199,24 @@ _Ranked = tuple[float, float, int, int, Arm]
 class _Contest:
     """Keeps the best arms of those that enter."""
 
-    __slots__ = ("_best", "_index", "_places", "_turn")
+    __slots__ = ("_best", "_indexes", "_places", "_turn")
 
-    def __init__(self, index: Index, places: int, turn: int) -> None:
+    def __init__(self, indexes: Sequence[Index], places: int, turn: int) -> None:
         self._turn = turn
-        self._index = index
+        self._indexes = indexes
         self._places = places
         self._best: list[_Ranked] = []
 
     def enter(self, arms: Iterable[Arm]) -> None:
         """Once per contest: arms that entered before are passed over."""
-        best, places, turn, index = self._best, self._places, self._turn, self._index
+        best, places, turn, indexes = self._best, self._places, self._turn, self._indexes
         least = best[0][0] if len(best) == places else -math.inf
         for arm in arms:
             if arm.turn == turn:
                 continue
             arm.turn = turn
             count, mean, in_flight = arm.count, arm.mean, arm.in_flight
-            score = index(count, mean, in_flight, least)
+            score = indexes[arm.group](count, mean, in_flight, least)
             if score < least:
                 continue
             insort(best, (score, mean, -count - in_flight, -arm.opened, arm))

@@ -41,13 +41,16 @@ class IndexRule:
     """An index policy made of two functions, with one staircase."""
 
     name: str
-    estimate: Callable[[DirectionRow], Estimate]
-    at: Callable[[Pooled], Index]
+    of: Callable[[DirectionRow], Estimate]
+    index: Callable[[Pooled], Index]
     groups: int = 1
 
-    def group(self, count: int) -> int:
-        del count
-        return 0
+    def estimate(self, row: DirectionRow, spawned: bool) -> Estimate:
+        del spawned
+        return self.of(row)
+
+    def at(self, pooled: Pooled) -> list[Index]:
+        return [self.index(pooled)]
 
 
 def _ucb1(pooled: Pooled) -> Index:

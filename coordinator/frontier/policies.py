@@ -9,13 +9,13 @@ from coordinator.frontier.contract import Frontier, FrontierFactory
 from coordinator.frontier.indexed import IndexFrontier, IndexPolicy
 from coordinator.frontier.indexes import INDEX_RULES
 from coordinator.frontier.scanned import PerCost, ScanFrontier, ScanPolicy, Thompson, Ucb1Tuned, UcbV, Uniform
-from coordinator.frontier.tree import ProgressiveWidening, TreeFrontier, TreePolicy, WuUct
+from coordinator.frontier.tree import ProgressiveWidening, Puct, TreeFrontier, TreePolicy, WuUct
 from protocol.errors import InvalidSettings
 
 DEFAULT_POLICY = Adaptive.name
 _INDEXED: tuple[IndexPolicy, ...] = (Adaptive(), *INDEX_RULES)
 _SCANNED: tuple[ScanPolicy, ...] = (Uniform(), Thompson(), Ucb1Tuned(), UcbV(), PerCost(Adaptive()))
-_TREES: tuple[TreePolicy, ...] = (WuUct(), ProgressiveWidening())
+_TREES: tuple[TreePolicy, ...] = (WuUct(), ProgressiveWidening(), Puct())
 
 POLICIES: Mapping[str, FrontierFactory] = {
     **{policy.name: partial(IndexFrontier, policy) for policy in _INDEXED},

@@ -9,14 +9,9 @@ from typing import NamedTuple
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
+from coordinator.frontier.promises import Outlook, Promise, Promises, promise
 
 LEAST_DISPERSION = 0.02
-_SETTLING = 4
-"""Directions that are imagined to have kept what their prior promised, before any has told; and visits of
-which half are imagined to have left as much as they found.
-"""
-_IMAGINED_SPREAD = MICRO * MICRO // 4
-"""Spread of priors that is imagined to have shown in first rewards in full."""
 _ERRORS = 1.96
 """Standard errors to the ends of a 95 % interval."""
 
@@ -39,15 +34,7 @@ class Contribution(NamedTuple):
     """Rewards without a direction's first."""
     before: int = 0
     """Rewards without a direction's last."""
-    spawned: int = 0
-    """Visited directions that have a prior of their own."""
-    promised: int = 0
-    """Their priors."""
-    kept: int = 0
-    """What their first visits told."""
-    promised_squares: int = 0
-    promised_kept: int = 0
-    """Priors times what first visits told."""
+    first: Promise | None = None
 
 
 NOTHING = Contribution()
@@ -57,17 +44,14 @@ def contribution(row: DirectionRow) -> Contribution:
     visits, total = row.visits, row.reward_sum_micro
     if not visits:
         return NOTHING
-    first = (0, 0, 0, 0, 0)
-    if row.prior_micro is not None:
-        prior, told = row.prior_micro, row.first_micro
-        first = (1, prior, told, prior * prior, prior * told)
+    first = promise(row)
     if visits == 1:
-        return Contribution(1, total, 0, 0, 0, 0, 0, *first)
+        return Contribution(1, total, 0, 0, 0, 0, 0, first)
     scatter = row.reward_squares - total * total // visits
     within = scatter * visits // (visits - 1)
     flips = total * MICRO - total * total // visits + scatter // (visits - 1)
     after, before = total - row.first_micro, total - row.yields[-1]
-    return Contribution(visits, total, 1, within, flips, after, before, *first)
+    return Contribution(visits, total, 1, within, flips, after, before, first)
 
 
 class Learned(NamedTuple):
@@ -77,49 +61,33 @@ class Learned(NamedTuple):
     """Variance within directions, over that of coin flips of the same means; in [0.02, 1]."""
     decay: float
     """The ratio of a direction's next reward to its last one, at the top of its 95 % interval; at most 1."""
-    again: float
-    """What a visit under way leaves for the next: the decay, but half of that while nothing is known."""
-    promised: float
-    """The mean prior of the visited directions that have one; what their first visits told is in `kept`."""
-    kept: float
-    slope: float
-    """The share of a difference between two priors that shows in first rewards; in [0, 1]."""
-
-    @property
-    def surprise(self) -> float:
-        """What first visits told, less what the priors of their directions promised, on average."""
-        return self.kept - self.promised
+    planned: Outlook
+    """Of directions that no other of this frontier led to, and in `spawned` of those that one did."""
+    spawned: Outlook
 
 
 class Pooled:
     """Sums over all directions ever opened, retired ones included."""
 
-    __slots__ = ("_learned", "in_flight", "opened", "sums")
+    __slots__ = ("_learned", "in_flight", "opened", "promises", "sums")
 
     def __init__(self) -> None:
         self.opened = 0
         self.in_flight = 0
         self.sums = NOTHING
+        self.promises = [Promises(), Promises()]
+        """Of planned directions, and of spawned ones."""
         self._learned: Learned | None = None
 
-    def replace(self, old: Contribution, new: Contribution) -> None:
-        v, r, d, w, f, a, b, s, p, k, q, t = self.sums
-        v0, r0, d0, w0, f0, a0, b0, s0, p0, k0, q0, t0 = old
-        v1, r1, d1, w1, f1, a1, b1, s1, p1, k1, q1, t1 = new
+    def replace(self, old: Contribution, new: Contribution, spawned: bool) -> None:
+        v, r, d, w, f, a, b, first = self.sums
+        v0, r0, d0, w0, f0, a0, b0, first0 = old
+        v1, r1, d1, w1, f1, a1, b1, first1 = new
         self.sums = Contribution(
-            v + v1 - v0,
-            r + r1 - r0,
-            d + d1 - d0,
-            w + w1 - w0,
-            f + f1 - f0,
-            a + a1 - a0,
-            b + b1 - b0,
-            s + s1 - s0,
-            p + p1 - p0,
-            k + k1 - k0,
-            q + q1 - q0,
-            t + t1 - t0,
+            v + v1 - v0, r + r1 - r0, d + d1 - d0, w + w1 - w0, f + f1 - f0, a + a1 - a0, b + b1 - b0, first
         )
+        if first0 != first1:
+            self.promises[spawned].replace(first0, first1)
         self._learned = None
 
     @property
@@ -132,7 +100,7 @@ class Pooled:
         if self._learned is None:
             dispersion = self._dispersion()
             decay = self._decay(dispersion)
-            self._learned = Learned(dispersion, decay, self._again(decay), *self._promises())
+            self._learned = Learned(dispersion, decay, *(source.outlook for source in self.promises))
         return self._learned
 
     @property
@@ -158,19 +126,3 @@ class Pooled:
         mean = sums.rewards / (MICRO * sums.visits)
         error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * dispersion) * MICRO
         return min(_DECAYS, round((sums.after + error) / sums.before * _DECAYS)) / _DECAYS
-
-    def _again(self, decay: float) -> float:
-        known = self.sums.visits + _SETTLING
-        return round(decay * known / (known + _SETTLING) * _DECAYS) / _DECAYS
-
-    def _promises(self) -> tuple[float, float, float]:
-        """The regression of first rewards on priors, shrunk to what the priors promised."""
-        sums, count = self.sums, self.sums.spawned
-        if not count:
-            return 0.5, 0.5, 1.0
-        promised = sums.promised / (MICRO * count)
-        surprise = (sums.kept - sums.promised) / (MICRO * (count + _SETTLING))
-        imagined = _IMAGINED_SPREAD * count
-        spread = count * sums.promised_squares - sums.promised**2 + imagined
-        together = count * sums.promised_kept - sums.promised * sums.kept + imagined
-        return promised, promised + surprise, min(max(together / spread, 0.0), 1.0)

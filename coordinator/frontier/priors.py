@@ -1,17 +1,13 @@
 """The prior of a direction: the quality of the finding that spawned it, worth two visits."""
 
-from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import Estimate
-
-PRIOR_WEIGHT = 2
-ROOT_PRIOR_MICRO = MICRO // 2
+from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
 
 
 def with_prior(row: DirectionRow) -> Estimate:
     """All visits and the prior."""
-    prior = ROOT_PRIOR_MICRO if row.prior_micro is None else row.prior_micro
-    return Estimate(row.visits + PRIOR_WEIGHT, row.reward_sum_micro + PRIOR_WEIGHT * prior)
+    return Estimate(row.visits + PRIOR_WEIGHT, row.reward_sum_micro + PRIOR_WEIGHT * prior_of(row))
 
 
 def without_prior(row: DirectionRow) -> Estimate:

@@ -4,9 +4,10 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
@@ -17,13 +18,22 @@ from coordinator.frontier.priors import with_prior, without_prior
 Score = Callable[[DirectionRow], float]
 
 
+class Scene(NamedTuple):
+    """What a choice is made from beside the open directions."""
+
+    pooled: Pooled
+    spawned: AbstractSet[str]
+    """Directions that others of this frontier led to."""
+    draws: Random
+
+
 class ScanPolicy(Protocol):
     """Stateless; `scores` is called once per choice, and its result once per open direction, oldest first."""
 
     @property
     def name(self) -> str: ...
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score: ...
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score: ...
 
 
 class ScanFrontier:
@@ -34,18 +44,21 @@ class ScanFrontier:
         self.pooled = Pooled()
         self._open: dict[str, DirectionRow] = {}
         self._counted: dict[str, tuple[Contribution, int]] = {}
+        self._spawned: set[str] = set()
         for row in sorted(rows, key=lambda row: row.opened):
             self.opened(row)
 
     def opened(self, row: DirectionRow) -> None:
         self.pooled.opened += 1
         self._open[row.id] = row
+        if row.parent in self._counted:
+            self._spawned.add(row.id)
         self.changed(row)
 
     def changed(self, row: DirectionRow) -> None:
         counted, in_flight = self._counted.get(row.id, (NOTHING, 0))
         self._counted[row.id] = contribution(row), row.in_flight
-        self.pooled.replace(counted, self._counted[row.id][0])
+        self.pooled.replace(counted, self._counted[row.id][0], row.id in self._spawned)
         self.pooled.in_flight += row.in_flight - in_flight
         if not row.open:
             self._open.pop(row.id, None)
@@ -57,7 +70,7 @@ class ScanFrontier:
 
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
         rows = self._open.values()
-        score = self.policy.scores(rows, self.pooled, draws(seed, decision))
+        score = self.policy.scores(rows, Scene(self.pooled, self._spawned, draws(seed, decision)))
         ranked = [(score(row), mean_of(row), -row.visits - row.in_flight, -row.opened) for row in rows]
         best = heapq.nlargest(places, zip(ranked, rows, strict=True), key=lambda pair: pair[0])
         return tuple(term(row, rank[0]) for rank, row in best)
@@ -105,9 +118,9 @@ class Uniform:
 
     name = "uniform"
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
-        del rows, pooled
-        return lambda _: draws.random()
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score:
+        del rows
+        return lambda _: scene.draws.random()
 
 
 class Thompson:
@@ -119,8 +132,9 @@ class Thompson:
 
     name = "thompson"
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
-        del rows, pooled
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score:
+        del rows
+        draws = scene.draws
 
         def score(row: DirectionRow) -> float:
             estimate = with_prior(row)
@@ -136,9 +150,9 @@ class Ucb1Tuned:
 
     name = "ucb1-tuned"
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
-        del rows, draws
-        log = math.log(max(pooled.started, 1))
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score:
+        del rows
+        log = math.log(max(scene.pooled.started, 1))
 
         def bonus(row: DirectionRow, count: int) -> float:
             return math.sqrt(log / count * min(0.25, _variance(row) + math.sqrt(2.0 * log / count)))
@@ -151,9 +165,9 @@ class UcbV:
 
     name = "ucb-v"
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
-        del rows, draws
-        log = math.log(max(pooled.started, 1))
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score:
+        del rows
+        log = math.log(max(scene.pooled.started, 1))
         return _with_bonus(
             lambda row, count: math.sqrt(2.0 * _variance(row) * log / count) + 3.0 * log / count
         )
@@ -173,17 +187,16 @@ class PerCost:
     def name(self) -> str:
         return f"{self.of.name}-per-cost"
 
-    def scores(self, rows: Iterable[DirectionRow], pooled: Pooled, draws: Random) -> Score:
-        del draws
-        indexed, dispersion = self.of.at(pooled), pooled.dispersion
+    def scores(self, rows: Iterable[DirectionRow], scene: Scene) -> Score:
+        indexes, dispersion = self.of.at(scene.pooled), scene.pooled.dispersion
         visits = sum(row.visits for row in rows)
         usual = sum(row.cost_sum_micro for row in rows) / visits if visits else 0.0
 
         def score(row: DirectionRow) -> float:
-            weight, total, restart = self.of.estimate(row)
+            weight, total, group, restart = self.of.estimate(row, row.id in scene.spawned)
             if restart is not None and dispersion < restart.critical:
-                weight, total = restart.weight, restart.sum_micro
-            index = indexed(weight, total / (MICRO * (weight or 1)), row.in_flight, -math.inf)
+                weight, total, group = restart.weight, restart.sum_micro, restart.group
+            index = indexes[group](weight, total / (MICRO * (weight or 1)), row.in_flight, -math.inf)
             if not usual:
                 return index
             cost = (row.cost_sum_micro + usual) / (row.visits + 1)

@@ -30,6 +30,7 @@ class Restart(NamedTuple):
     weight: int
     """Visits that count, a prior's included, and in `sum_micro` their rewards."""
     sum_micro: int
+    group: int
 
 
 class Arm:
@@ -38,6 +39,7 @@ class Arm:
     __slots__ = (
         "count",
         "entry",
+        "group",
         "hidden",
         "in_flight",
         "mean",
@@ -48,13 +50,17 @@ class Arm:
         "restarted",
         "row",
         "settled",
+        "spawned",
         "stairs",
         "sum_micro",
         "turn",
     )
 
-    def __init__(self, row: DirectionRow) -> None:
+    def __init__(self, row: DirectionRow, spawned: bool) -> None:
         self.row = row
+        self.spawned = spawned
+        """Whether another direction of this frontier led to it."""
+        self.group = 0
         self.opened = row.opened
         self.count = 0
         self.sum_micro = 0
@@ -73,8 +79,9 @@ class Arm:
         """The last choice in which it was weighed, and in `hidden` the last in which it was set aside."""
         self.hidden = 0
 
-    def stand(self, count: int, sum_micro: int) -> None:
-        """Sets count and sum, and the mean; of an arm without visits the mean is its prior, the sum."""
+    def stand(self, count: int, sum_micro: int, group: int) -> None:
+        """Sets group, count, sum and mean; of an arm without visits the mean is its prior, the sum."""
+        self.group = group
         self.count = count
         self.sum_micro = sum_micro
         self.mean = sum_micro / (MICRO * (count or 1))

@@ -13,7 +13,7 @@ from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import RUNNERS_UP
 from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
-from coordinator.frontier.priors import ROOT_PRIOR_MICRO
+from coordinator.frontier.promises import ROOT_PRIOR_MICRO, prior_of
 from coordinator.frontier.scanned import choice_of, term
 
 
@@ -24,6 +24,8 @@ class Standing(NamedTuple):
     visits: int = 0
     in_flight: int = 0
     rewards: int = 0
+    best: int = 0
+    """The highest mean reward of a direction."""
 
 
 NONE = Standing()
@@ -42,8 +44,7 @@ class Node:
 
     @property
     def prior_micro(self) -> int:
-        prior = None if self.row is None else self.row.prior_micro
-        return ROOT_PRIOR_MICRO if prior is None else prior
+        return ROOT_PRIOR_MICRO if self.row is None else prior_of(self.row)
 
 
 class TreePolicy(Protocol):
@@ -78,15 +79,18 @@ class TreeFrontier:
     def changed(self, row: DirectionRow) -> None:
         node = self._nodes[row.id]
         counted = contribution(row)
-        self.pooled.replace(node.counted, counted)
+        self.pooled.replace(node.counted, counted, node.parent is not self._root)
         node.counted = counted
         self.pooled.in_flight += row.in_flight - node.own.in_flight
-        old, new = node.own, Standing(int(row.open), row.visits, row.in_flight, row.reward_sum_micro)
+        mean = row.reward_sum_micro // max(row.visits, 1)
+        old, new = node.own, Standing(int(row.open), row.visits, row.in_flight, row.reward_sum_micro, mean)
         node.own = new
         above: Node | None = node
         while above is not None:
             total = above.total
-            above.total = Standing(*(now + b - a for now, a, b in zip(total, old, new, strict=True)))
+            sums = [now + b - a for now, a, b in zip(total[:4], old, new, strict=False)]
+            best = max((child.total.best for child in above.children), default=0)
+            above.total = Standing(*sums, best=max(above.own.best, best))
             above = above.parent
 
     def choose(self, decision: int, seed: int) -> Choice | None:
@@ -156,3 +160,19 @@ class ProgressiveWidening:
         mean = (standing.rewards / MICRO + prior) / (standing.visits + 1)
         log = math.log(max(parent.visits + parent.in_flight, 1))
         return mean + 0.2 * math.sqrt(log / (count + 1))
+
+
+class Puct:
+    """Best + 0.2 prior sqrt(N_parent) / (1 + N), with the best mean reward found below a child, not the
+    average (max backup), for its value (PUCT: Rosin, 2011; Silver et al., 2017).
+    """
+
+    name = "puct"
+
+    def admitted(self, node: Node) -> list[Node]:
+        return node.children
+
+    def score(self, standing: Standing, parent: Standing, prior_micro: int) -> float:
+        value = standing.best if standing.visits else prior_micro
+        explored = math.sqrt(parent.visits + parent.in_flight) / (1 + standing.visits + standing.in_flight)
+        return (value + 0.2 * prior_micro * explored) / MICRO

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from blackboard.events import MICRO
 from blackboard.rewards import expire, start, tell
@@ -18,23 +18,23 @@ def direction(number: int, prior: float | None = None, **fields: object) -> Dire
     )
 
 
-def full_scan(policy: IndexPolicy, rows: Iterable[DirectionRow]) -> list[str]:
+def full_scan(policy: IndexPolicy, rows: Sequence[DirectionRow]) -> list[str]:
     """The order by definition: index, mean, fewer visits, older; everything computed afresh."""
-    pooled = Pooled()
+    pooled, known = Pooled(), {row.id for row in rows}
     for row in rows:
         pooled.opened += 1
-        pooled.replace(NOTHING, contribution(row))
+        pooled.replace(NOTHING, contribution(row), row.parent in known)
         pooled.in_flight += row.in_flight
-    index, dispersion = policy.at(pooled), pooled.dispersion
+    indexes, dispersion = policy.at(pooled), pooled.dispersion
     ranking: list[tuple[float, float, int, int, str]] = []
     for row in rows:
         if not row.open:
             continue
-        count, total, restart = policy.estimate(row)
+        count, total, group, restart = policy.estimate(row, row.parent in known)
         if restart is not None and dispersion < restart.critical:
-            count, total = restart.weight, restart.sum_micro
+            count, total, group = restart.weight, restart.sum_micro, restart.group
         mean = total / (MICRO * (count or 1))
-        score = index(count, mean, row.in_flight, -math.inf)
+        score = indexes[group](count, mean, row.in_flight, -math.inf)
         ranking.append((-score, -mean, count + row.in_flight, row.opened, row.id))
     return [entry[-1] for entry in sorted(ranking)]
 
@@ -67,7 +67,9 @@ class History:
 
     def open(self) -> None:
         prior = self.rng.choice((None, 0.25, 0.5, 0.75)) if self.rewards == "coarse" else self.rng.random()
-        row = direction(len(self.rows) + 1, prior, max_visits=self.rng.choice((None, None, None, 12)))
+        parent = self.rng.choice(self.rows).id if self.rows and self.rng.random() < 0.6 else None
+        limit = self.rng.choice((None, None, None, 12))
+        row = direction(len(self.rows) + 1, prior, parent=parent, max_visits=limit)
         self.rows.append(row)
         self.frontier.opened(row)
 

@@ -25,15 +25,25 @@ def test_a_first_visit_is_explained_by_the_finding_that_suggested_it() -> None:
     agenda.add("b", topic=TOPICS["b"], prior=0.8, parent="a")
     text = settle(agenda, 0.5)
     assert text.startswith("Chosen: “task groups”, out of 2 open directions. It has not been visited yet;")
-    assert "the finding that suggested it was worth 0.80 (of 1)" in text
-    assert "Next in line: “cancel scopes” (not visited, rated 0.50)." in text
+    assert "it was suggested with a rating of 0.80 (of 1)" in text
+    assert "Next in line: “cancel scopes” (not visited, worth up to 0.50)." in text
 
 
 def test_a_further_visit_is_explained_by_what_the_visits_earned() -> None:
     agenda = agenda_of("a", "b", "c")
     texts = [settle(agenda, 0.9) for _ in range(4)]
-    assert "3 visits to it earned 0.80 (of 1) on average" in texts[3]
+    assert "3 visits to it earned 0.80 (of 1) on average, with the 0.50 at which it was rated" in texts[3]
     assert "no other" in texts[3]
+
+
+def test_ratings_that_turned_out_too_high_are_named() -> None:
+    agenda = Agenda()
+    for key, topic in TOPICS.items():
+        agenda.add(key, topic=topic, prior=0.9)
+    texts = [settle(agenda, 0.3) for _ in range(5)]
+    assert "and such directions have so far earned 0.12 less than that" in texts[1]
+    assert "Allowing for how such ratings turned out, its next visit" in texts[1]
+    assert any("Allowing for ratings that turned out too high, its next visit" in text for text in texts)
 
 
 def test_visits_under_way_are_named() -> None:

@@ -14,7 +14,7 @@ def told(rewards: list[float]) -> tuple[DirectionRow, Pooled]:
     row, pooled = direction(1), Pooled()
     for reward in rewards:
         tell(row, start(row), round(reward * 1_000_000))
-    pooled.replace(NOTHING, contribution(row))
+    pooled.replace(NOTHING, contribution(row), spawned=False)
     return row, pooled
 
 
@@ -40,7 +40,7 @@ def test_two_rewards_that_happen_to_agree_do_not_make_certain() -> None:
 
 def test_a_direction_that_dried_up_retires_although_its_mean_is_high() -> None:
     row, pooled = told([0.9, 0.85, 0.95, 0.9, 0.9] * 6 + [0.02] * 20)
-    pooled.replace(NOTHING, contribution(told([0.5, 0.52, 0.48] * 200)[0]))
+    pooled.replace(NOTHING, contribution(told([0.5, 0.52, 0.48] * 200)[0]), spawned=False)
     reason = retirement(row, StoppingRule(least_reward=0.3), pooled)
     assert reason is not None
     assert "since its rewards dropped" in reason
