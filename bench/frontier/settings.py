@@ -81,6 +81,7 @@ def known() -> list[Setting]:
     """Settings that were held out once. Their results have been looked at since: they count as known."""
     return [
         *drawn("held out", 30),
+        *drawn("unseen", 30),
         Setting("slow decay tree", Tree(ratio=0.96, drift=0.1, spread=0.12, root_count=8), 8, "reward"),
         Setting("steep tree", Tree(ratio=0.7, drift=0.12, spread=0.2, root_count=8), 24, "reward"),
         Setting(
@@ -174,14 +175,20 @@ def drawn_poor(name: str, rng: Random) -> Setting:
 def design() -> list[Setting]:
     """Drawn settings that were looked at while the default was made."""
     rng = Random("settings poor")
-    return drawn("design", 24) + drawn("tuning", 45) + [drawn_poor(f"{n}", rng) for n in range(1, 19)]
+    shorts = [f"tuning shorts {number}" for number in range(80)]
+    return [
+        *drawn("design", 24),
+        *drawn("tuning", 45),
+        *(drawn_poor(f"{number}", rng) for number in range(1, 19)),
+        *(drawn_short(name, Random(name)) for name in shorts),
+    ]
 
 
 def held_out() -> list[Setting]:
     """Drawn by the same rule under another seed, before the default was last changed; no choice about a
     policy was made on them.
     """
-    return drawn("unseen", 30)
+    return drawn("fresh", 30)
 
 
 SETS = {
