@@ -2,7 +2,7 @@
 
     python -m bench.frontier                                      the gates, 4 seeds
     python -m bench.frontier --set held-out --policies all        any set, any policies
-    python -m bench.frontier --page docs/frontier-benchmark.md    the page with its plots; about an hour
+    python -m bench.frontier --page docs/frontier-benchmark.md    the page with its plots; some hours
 
 A cell is the mean latent reward of the visits made, in flat worlds the regret; after ± its standard
 error over the seeds 0, 1, 2, …
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.frontier.measure import Cell, measured, table
 from bench.frontier.page import Effort, write_page
+from bench.frontier.record import Record
 from bench.frontier.settings import SETS
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 
@@ -29,14 +30,16 @@ def main() -> int:
     parser.add_argument("--policies", default=DEFAULT_POLICY, help="comma-separated, or all")
     parser.add_argument("--json", action="store_true", help="one JSON list of cells instead of the table")
     parser.add_argument("--page", type=Path, help="write the page to this file, and its plots beside it")
+    parser.add_argument("--record", type=Path, help="keep what games came to in this file, and go on from it")
     options = parser.parse_args()
+    record = Record(options.record)
     if options.page:
-        return 0 if write_page(options.page, Effort.of(options.seeds or 40)) else 1
+        return 0 if write_page(options.page, Effort.of(options.seeds or 40), record) else 1
     policies = list(POLICIES) if options.policies == "all" else options.policies.split(",")
     cells: list[Cell] = []
     for setting in SETS[options.set]():
         for policy in policies:
-            cells.append(measured(setting, policy, options.seeds or 4))
+            cells.append(measured(setting, policy, options.seeds or 4, record))
             last = cells[-1]
             print(
                 f"{last.setting} W={last.workers} {policy}: {last.value:.3f} in {last.seconds:.1f} s",

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.frontier.play import Play, Score
+from bench.frontier.play import Play
+from bench.frontier.record import Record
 from bench.frontier.settings import Setting
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 
@@ -19,19 +20,17 @@ class Cell:
     seeds: int
     value: float
     error: float
-    reward: float
-    """Mean latent reward, whatever the measure."""
     gate: float | None
     met: bool | None
     seconds: float
     """Wall time; left out of pages, which are to be the same each time."""
 
 
-def measured(setting: Setting, policy: str, seeds: int) -> Cell:
+def measured(setting: Setting, policy: str, seeds: int, record: Record) -> Cell:
     """One policy in one setting, over the seeds 0, 1, 2, …"""
     began = time.perf_counter()
-    scores = [play.run() for play in plays(setting, policy, seeds)]
-    values = [getattr(score, "mean" if setting.measure == "reward" else "regret") for score in scores]
+    results = [record.result(setting, policy, seed) for seed in range(seeds)]
+    values = [result.mean if setting.measure == "reward" else result.regret for result in results]
     value, met = sum(values) / seeds, None
     if setting.gate is not None and policy == DEFAULT_POLICY:
         met = value >= setting.gate if setting.measure == "reward" else value <= setting.gate
@@ -43,7 +42,6 @@ def measured(setting: Setting, policy: str, seeds: int) -> Cell:
         seeds=seeds,
         value=value,
         error=standard_error(values),
-        reward=mean_reward(scores),
         gate=setting.gate,
         met=met,
         seconds=time.perf_counter() - began,
@@ -55,29 +53,11 @@ def plays(setting: Setting, policy: str, seeds: int) -> list[Play]:
     return [Play(setting.world, POLICIES[policy], setting.workers, s, setting.lost) for s in range(seeds)]
 
 
-def mean_reward(scores: Sequence[Score]) -> float:
-    return sum(score.mean for score in scores) / len(scores)
-
-
 def standard_error(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
     mean = sum(values) / len(values)
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
-
-
-def shares(cells: Iterable[Cell]) -> Mapping[str, tuple[float, str]]:
-    """For each policy its least share of the best policy's reward, and the setting where that is."""
-    by_setting: dict[tuple[str, int], list[Cell]] = {}
-    for cell in cells:
-        by_setting.setdefault((cell.setting, cell.workers), []).append(cell)
-    worst: dict[str, tuple[float, str]] = {}
-    for (name, workers), row in by_setting.items():
-        best = max(cell.reward for cell in row)
-        for cell in row:
-            share = (cell.reward / best, f"{name}, W={workers}")
-            worst[cell.policy] = min(worst.get(cell.policy, share), share)
-    return worst
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -96,7 +76,4 @@ def table(cells: Sequence[Cell]) -> str:
         mets = [cell.met for cell in row.values() if cell.met is not None]
         gate = "" if some.gate is None else f"{some.gate:g} {'met' if all(mets) else 'MISSED'}"
         lines.append(f"| {name} | {workers} | {some.measure} | " + " | ".join(texts) + f" | {gate} |")
-    if len(policies) > 1:
-        lines += ["", "Worst share of the best policy's reward:", ""]
-        lines += [f"- {name}: {share:.3f} ({where})" for name, (share, where) in shares(cells).items()]
     return "\n".join(lines)

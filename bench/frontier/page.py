@@ -2,15 +2,16 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from bench.frontier import settings, stopping
+from bench.frontier import settings, shares, stopping
 from bench.frontier.charts import averaged, chart
 from bench.frontier.measure import Cell, measured, plays, table
+from bench.frontier.record import Record
 from bench.frontier.settings import Setting
 from bench.frontier.worlds import Flat
 from coordinator.frontier.divergence import kl
@@ -25,8 +26,8 @@ COMPARED = (
     "uniform",
     "wu-uct",
     "progressive-widening",
+    "puct",
 )
-JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb", "ucb1")
 PLOTTED = (DEFAULT_POLICY, "greedy", "thompson", "kl-ucb", "ucb1", "uniform")
 PLOTTED_IN = ("T2", "flat K=50")
 POINTS = 50
@@ -37,20 +38,19 @@ class Effort:
     """Seeds for each part of the page."""
 
     gates: int
+    """Of the gates, and of the shares."""
     compared: int
-    held_out: int
     stopping: int
 
     @classmethod
     def of(cls, seeds: int) -> "Effort":
-        return cls(seeds, max(seeds // 8, 1), max(seeds // 8, 1), max(seeds // 16, 1))
+        return cls(seeds, max(seeds // 5, 1), max(seeds // 16, 1))
 
 
-def write_page(path: Path, effort: Effort) -> bool:
+def write_page(path: Path, effort: Effort, record: Record) -> bool:
     """Writes the page and its plots; says whether every gate was met."""
-    gate_cells = _cells(settings.gates(), (DEFAULT_POLICY,), effort.gates)
-    beside = _cells(settings.compared(), COMPARED, effort.compared)
-    judged = _cells(settings.held_out(), JUDGED, effort.held_out)
+    gate_cells = _cells(settings.gates(), (DEFAULT_POLICY,), effort.gates, record)
+    beside = _cells(settings.compared(), COMPARED, effort.compared, record)
     plots = {
         f"{path.stem}-{setting.measure}.svg": _plot(setting, effort.compared)
         for setting in settings.compared()
@@ -58,15 +58,27 @@ def write_page(path: Path, effort: Effort) -> bool:
     }
     for name, plot in plots.items():
         path.with_name(name).write_text(plot, encoding="utf-8")
-    path.write_text(_page(gate_cells, beside, judged, list(plots), effort), encoding="utf-8")
+    parts = {
+        "gates": table(gate_cells),
+        "beside": table(beside),
+        "references": references(effort.compared, record),
+        "images": "\n\n".join(f"![{name}]({name})" for name in plots),
+        "listed": shares.section(settings.listed(), effort.gates, record),
+        "held_out": shares.section(settings.held_out(), effort.gates, record),
+        "explained": stopping.explained(effort.stopping),
+        "stopping": stopping.table(
+            [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
+        ),
+    }
+    path.write_text(_page(parts, effort), encoding="utf-8")
     return all(cell.met is not False for cell in gate_cells)
 
 
-def _cells(chosen: Sequence[Setting], policies: Sequence[str], seeds: int) -> list[Cell]:
+def _cells(chosen: Sequence[Setting], policies: Sequence[str], seeds: int, record: Record) -> list[Cell]:
     cells: list[Cell] = []
     for setting in chosen:
         for policy in policies:
-            cells.append(measured(setting, policy, seeds))
+            cells.append(measured(setting, policy, seeds, record))
             print(f"{setting.name} W={setting.workers} {policy}: {cells[-1].value:.3f}", file=sys.stderr)
     return cells
 
@@ -105,15 +117,7 @@ def lai_robbins(world: Flat, seeds: int) -> float:
     return math.log(world.visits) * total / seeds
 
 
-def _page(
-    gate_cells: Sequence[Cell],
-    beside: Sequence[Cell],
-    judged: Sequence[Cell],
-    plots: Sequence[str],
-    effort: Effort,
-) -> str:
-    images = "\n\n".join(f"![{name}]({name})" for name in plots)
-    lines = [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
+def _page(parts: Mapping[str, str], effort: Effort) -> str:
     return f"""# The frontier's benchmark
 
 Written by `python -m bench.frontier --page docs/frontier-benchmark.md --seeds {effort.gates}`;
@@ -126,37 +130,47 @@ over seeds. W is the number of workers. Visits take exponential times: results c
 
 Seeds 0 to {effort.gates - 1}.
 
-{table(gate_cells)}
+{parts["gates"]}
 
 ## Policies side by side
 
 Seeds 0 to {effort.compared - 1}. T1 to T5 are trees of directions; T1 and T4 do not deplete.
 
-{table(beside)}
+{parts["beside"]}
 
-{references(effort.compared)}
+{parts["references"]}
 
-{images}
+{parts["images"]}
 
 A band is one standard error to each side.
 
-## Held-out settings
+## Share of the best policy
 
-Drawn at random from wide ranges (`bench/frontier/settings.py`); no choice about a policy was made on them.
-Seeds 0 to {effort.held_out - 1}. The *short* ones are runs of a few dozen visits by many workers, whose
-first guesses may mislead.
+{shares.explained(effort.gates)}
 
-{table(judged)}
+### Listed settings
+
+All settings that the gates are about, at every number of workers.
+
+{parts["listed"]}
+
+### Held-out settings
+
+Drawn at random from wide ranges (`bench/frontier/settings.py`) before the default was last changed; no choice
+about a policy was made on them. The *short* ones are runs of a few dozen visits by many workers, whose first
+guesses may mislead.
+
+{parts["held_out"]}
 
 ## Stopping
 
-{stopping.explained(effort.stopping)}
+{parts["explained"]}
 
-{stopping.table(lines)}
+{parts["stopping"]}
 """
 
 
-def references(seeds: int) -> str:
+def references(seeds: int, record: Record) -> str:
     """What the flat worlds' regrets are to be seen beside."""
     lines = [
         "Beside the flat worlds, for coins:",
@@ -167,6 +181,6 @@ def references(seeds: int) -> str:
     for setting in settings.compared():
         if isinstance(setting.world, Flat) and setting.measure == "regret" and not setting.world.graded:
             alone = Setting(setting.name, setting.world, 1, "regret")
-            ucb1 = measured(alone, "ucb1", seeds).value
+            ucb1 = measured(alone, "ucb1", seeds, record).value
             lines.append(f"| {setting.name} | {ucb1:.0f} | {lai_robbins(setting.world, seeds):.0f} |")
     return "\n".join(lines)

@@ -7,11 +7,23 @@ played fewer seeds than the default is compared on those.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from bench.frontier.record import Record
+from bench.frontier.settings import Setting
+from bench.frontier.worlds import TREES
+from coordinator.frontier.policies import DEFAULT_POLICY
+
 RESAMPLES = 200
+JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb")
+"""Policies whose shares are shown: they play all seeds."""
+RIVALS = ("kl-ucb-plus-plus", "ucb1", "moss", "progressive-widening", "puct", "thompson")
+LONG = 1_000
+"""Visits beyond which a setting is played with a fifth of the seeds."""
+
+_TYPICAL = Setting("typical", TREES["T1"], 16, "reward")
 
 Rewards = Mapping[str, Sequence[float]]
 """By policy, mean latent rewards by seed, from 0."""
@@ -22,6 +34,9 @@ class Share:
     """Of the best policy's reward, in one setting."""
 
     setting: str
+    workers: int
+    reward: float
+    """Mean latent reward of the policy, whatever the measure of the setting."""
     value: float
     error: float
     """Standard error: of the shares of resampled seeds."""
@@ -29,9 +44,29 @@ class Share:
     """The policy with the highest mean on all seeds."""
 
 
-def share(setting: str, rewards: Rewards, policy: str) -> Share:
+def seeds_of(setting: Setting, policy: str, seeds: int) -> int:
+    """How many seeds a policy plays: fewer in long settings, of rivals, and of those that scan all."""
+    share = 1.0 if policy in JUDGED else 0.3 if policy == "thompson" else 0.4
+    return max(4, round(seeds * share * (0.2 if setting.world.visits > LONG else 1.0)))
+
+
+def shares(settings: Iterable[Setting], policy: str, seeds: int, record: Record) -> list[Share]:
+    """Setting by setting."""
+    return [share(setting, played(setting, seeds, record), policy) for setting in settings]
+
+
+def played(setting: Setting, seeds: int, record: Record) -> Rewards:
+    return {
+        policy: [
+            record.result(setting, policy, seed).mean for seed in range(seeds_of(setting, policy, seeds))
+        ]
+        for policy in (*JUDGED, *RIVALS)
+    }
+
+
+def share(setting: Setting, rewards: Rewards, policy: str) -> Share:
     """The share of a policy that played at least as many seeds as any other, at least 4."""
-    rng = Random(f"resamples {setting}")
+    rng = Random(f"resamples {setting.name}")
     halves = _halves(len(rewards[policy]))
     resampled = [
         _crossed(rewards, policy, [rng.choices(half, k=len(half)) for half in halves])
@@ -39,7 +74,9 @@ def share(setting: str, rewards: Rewards, policy: str) -> Share:
     ]
     everything = [seed for half in halves for seed in half]
     return Share(
-        setting=setting,
+        setting=setting.name,
+        workers=setting.workers,
+        reward=_mean(rewards[policy]),
         value=_crossed(rewards, policy, halves),
         error=_deviation(resampled),
         best=_best(rewards, policy, everything),
@@ -88,3 +125,33 @@ def _mean(values: Sequence[float]) -> float:
 def _deviation(values: Sequence[float]) -> float:
     mean = _mean(values)
     return math.sqrt(_mean([(value - mean) ** 2 for value in values]))
+
+
+def section(settings: Sequence[Setting], seeds: int, record: Record) -> str:
+    """The default's share in each setting, the least first, and the least shares of all policies judged."""
+    own = sorted(shares(settings, DEFAULT_POLICY, seeds, record), key=lambda one: one.value)
+    lines = ["| setting | W | reward | share of the best | best |", "|---|---|---|---|---|"]
+    for one in own:
+        shown = f"{one.value:.3f} ± {one.error:.3f}"
+        lines.append(f"| {one.setting} | {one.workers} | {one.reward:.3f} | {shown} | {one.best} |")
+    lines += ["", "| policy | worst share | 90 % interval | where | mean share |", "|---|---|---|---|---|"]
+    for policy in JUDGED:
+        found = own if policy == DEFAULT_POLICY else shares(settings, policy, seeds, record)
+        least, low, high = worst(found)
+        lines.append(
+            f"| {policy} | {least.value:.3f} ± {least.error:.3f} | {low:.3f} to {high:.3f} "
+            f"| {least.setting}, W={least.workers} | {_mean([one.value for one in found]):.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def explained(seeds: int) -> str:
+    """The sentences above the tables."""
+    most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], "thompson"))
+    return f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies
+({", ".join((*JUDGED, *RIVALS))}). All play the same seeds: {", ".join(JUDGED)} {most}, the others {rivals},
+thompson {slow}; in settings of more than {LONG:,} visits a fifth of that, at least 4. The largest of many
+noisy means is too large; so the best policy is picked on half of the seeds and judged on the other half,
+and the other way round. A share may then exceed 1. After ± its standard error, from {RESAMPLES} resamplings
+of the seeds. The interval is that of the least of all shares drawn anew with these errors: luck makes it lie
+too low."""

@@ -4,6 +4,7 @@ import pytest
 
 from bench.frontier.measure import measured
 from bench.frontier.play import Play
+from bench.frontier.record import Record
 from bench.frontier.settings import Setting, design
 from bench.frontier.worlds import TREES, Flat, World, gradual
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
@@ -54,7 +55,7 @@ def test_a_short_run_by_many_workers_finds_nearly_as_much_as_the_best_policies()
 
 
 def mean_reward(setting: Setting, policy: str) -> float:
-    return measured(setting, policy, 12).reward
+    return measured(setting, policy, 12, Record()).value
 
 
 def test_a_game_replays_exactly() -> None:

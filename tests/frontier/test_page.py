@@ -8,6 +8,7 @@ import pytest
 from bench.frontier import settings, stopping
 from bench.frontier.charts import Curve, chart
 from bench.frontier.page import COMPARED, Effort, lai_robbins, write_page
+from bench.frontier.record import Record
 from bench.frontier.settings import Setting
 from bench.frontier.worlds import Flat, Tree, gradual
 
@@ -20,6 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = [Setting("T2", SMALL_TREE, 4, "reward"), Setting("flat K=50", SMALL_FLAT, 4, "regret")]
     monkeypatch.setattr(settings, "gates", lambda: [Setting("T2", SMALL_TREE, 4, "reward", gate=0.1)])
     monkeypatch.setattr(settings, "compared", lambda: compared)
+    monkeypatch.setattr(settings, "listed", lambda: compared)
     monkeypatch.setattr(settings, "held_out", lambda: settings.drawn("page", 3)[2:])
     monkeypatch.setattr(
         stopping, "worlds", lambda: {"gradual": Flat(3, graded=True, drift=gradual, visits=2_000)}
@@ -28,7 +30,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    assert write_page(page, Effort.of(2))
+    assert write_page(page, Effort.of(2), Record())
     text = page.read_text(encoding="utf-8")
     assert "| T2 | 4 | reward |" in text
     assert "0.1 met" in text
@@ -43,7 +45,7 @@ def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(tmp_
 def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
-        write_page(tmp_path / folder / "page.md", Effort.of(1))
+        write_page(tmp_path / folder / "page.md", Effort.of(1), Record())
     first, second = (
         {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / folder).iterdir()}
         for folder in ("first", "second")
@@ -53,7 +55,7 @@ def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
 
 def test_a_missed_gate_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "gates", lambda: [Setting("T2", SMALL_TREE, 4, "reward", gate=1.1)])
-    assert not write_page(tmp_path / "page.md", Effort.of(1))
+    assert not write_page(tmp_path / "page.md", Effort.of(1), Record())
     assert "1.1 MISSED" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
