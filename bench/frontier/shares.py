@@ -46,7 +46,7 @@ class Share:
 
 def seeds_of(setting: Setting, policy: str, seeds: int) -> int:
     """How many seeds a policy plays: fewer in long settings, of rivals, and of those that scan all."""
-    share = 1.0 if policy in JUDGED else 0.3 if policy == "thompson" else 0.4
+    share = 1.0 if policy in JUDGED else 0.2 if policy == "thompson" else 0.4
     return max(4, round(seeds * share * (0.2 if setting.world.visits > LONG else 1.0)))
 
 
