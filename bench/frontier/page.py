@@ -38,13 +38,13 @@ class Effort:
     """Seeds for each part of the page."""
 
     gates: int
-    """Of the gates, and of the shares."""
+    shares: int
     compared: int
     stopping: int
 
     @classmethod
     def of(cls, seeds: int) -> "Effort":
-        return cls(seeds, max(seeds // 5, 1), max(seeds // 16, 1))
+        return cls(seeds, max(seeds // 2, 4), max(seeds // 10, 1), max(seeds // 16, 1))
 
 
 def write_page(path: Path, effort: Effort, record: Record) -> bool:
@@ -63,8 +63,8 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         "beside": table(beside),
         "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
-        "listed": shares.section(settings.listed(), effort.gates, record),
-        "held_out": shares.section(settings.held_out(), effort.gates, record),
+        "listed": shares.section(settings.listed(), effort.shares, record),
+        "held_out": shares.section(settings.held_out(), effort.shares, record),
         "explained": stopping.explained(effort.stopping),
         "stopping": stopping.table(
             [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
@@ -146,7 +146,7 @@ A band is one standard error to each side.
 
 ## Share of the best policy
 
-{shares.explained(effort.gates)}
+{shares.explained(effort.shares)}
 
 ### Listed settings
 

@@ -19,7 +19,9 @@ from coordinator.frontier.policies import DEFAULT_POLICY
 RESAMPLES = 200
 JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb")
 """Policies whose shares are shown: they play all seeds."""
-RIVALS = ("kl-ucb-plus-plus", "ucb1", "moss", "progressive-widening", "puct", "thompson")
+SLOW = "thompson"
+"""A rival whose choices scan all directions: it plays no long settings."""
+RIVALS = ("kl-ucb-plus-plus", "ucb1", "moss", "progressive-widening", "puct", SLOW)
 LONG = 1_000
 """Visits beyond which a setting is played with a fifth of the seeds."""
 
@@ -45,9 +47,12 @@ class Share:
 
 
 def seeds_of(setting: Setting, policy: str, seeds: int) -> int:
-    """How many seeds a policy plays: fewer in long settings, of rivals, and of those that scan all."""
-    share = 1.0 if policy in JUDGED else 0.2 if policy == "thompson" else 0.4
-    return max(4, round(seeds * share * (0.2 if setting.world.visits > LONG else 1.0)))
+    """How many seeds a policy plays: fewer in long settings, and of rivals; at least 4, or none."""
+    long = setting.world.visits > LONG
+    if policy == SLOW:
+        return 0 if long else max(4, seeds // 5)
+    share = 1.0 if policy in JUDGED else 0.4
+    return max(4, round(seeds * share * (0.2 if long else 1.0)))
 
 
 def shares(settings: Iterable[Setting], policy: str, seeds: int, record: Record) -> list[Share]:
@@ -61,6 +66,7 @@ def played(setting: Setting, seeds: int, record: Record) -> Rewards:
             record.result(setting, policy, seed).mean for seed in range(seeds_of(setting, policy, seeds))
         ]
         for policy in (*JUDGED, *RIVALS)
+        if seeds_of(setting, policy, seeds)
     }
 
 
@@ -147,11 +153,11 @@ def section(settings: Sequence[Setting], seeds: int, record: Record) -> str:
 
 def explained(seeds: int) -> str:
     """The sentences above the tables."""
-    most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], "thompson"))
+    most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], SLOW))
     return f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies
 ({", ".join((*JUDGED, *RIVALS))}). All play the same seeds: {", ".join(JUDGED)} {most}, the others {rivals},
-thompson {slow}; in settings of more than {LONG:,} visits a fifth of that, at least 4. The largest of many
-noisy means is too large; so the best policy is picked on half of the seeds and judged on the other half,
-and the other way round. A share may then exceed 1. After ± its standard error, from {RESAMPLES} resamplings
-of the seeds. The interval is that of the least of all shares drawn anew with these errors: luck makes it lie
-too low."""
+{SLOW} {slow}; in settings of more than {LONG:,} visits a fifth of that, at least 4, and {SLOW} none. The
+largest of many noisy means is too large; so the best policy is picked on half of the seeds and judged on the
+other half, and the other way round. A share may then exceed 1. After ± its standard error, from {RESAMPLES}
+resamplings of the seeds. The interval is that of the least of all shares drawn anew with these errors: luck
+makes it lie too low."""

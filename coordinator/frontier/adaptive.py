@@ -4,7 +4,7 @@ No theorem covers the combination; `bench/frontier` measures it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
@@ -16,6 +16,9 @@ from coordinator.frontier.staircase import Restart
 
 Bound = Callable[[float, int, float, float], float]
 """Of a forecast, visits, the worth of the prior, and the least value of which the exact bound is needed."""
+
+Fading = Callable[[int], float]
+"""What so many visits under way leave for the next, as a share."""
 
 YOUNG = 16
 """Visits up to which the mean of a direction is taken to lag behind a decay; beyond, its own drops show."""
@@ -39,11 +42,9 @@ def adaptive_index(pooled: Pooled) -> list[Index]:
     bound = _bound(pooled.started / max(pooled.opened, 1), dispersion)
     fading = _fading(pooled.sums.visits, decay)
     return [
-        _unvisited(planned, bound, fading),
-        *[_young(planned.surprise, planned.worth, decay, bound, fading)] * PRIOR_LASTS,
-        _unvisited(spawned, bound, fading),
-        *[_young(spawned.surprise, spawned.worth, decay, bound, fading)] * PRIOR_LASTS,
-        _young(0.0, PRIOR_WEIGHT, decay, bound, fading),
+        *_of_source(planned, decay, bound, fading),
+        *_of_source(spawned, decay, bound, fading),
+        _young(decay, bound, fading),
         _seasoned(decay, bound),
     ]
 
@@ -64,7 +65,7 @@ def _bound(clock: float, dispersion: float) -> Bound:
     return bound
 
 
-def _fading(visits: int, decay: float) -> Callable[[int], float]:
+def _fading(visits: int, decay: float) -> Fading:
     """What a number of visits under way leave for the next.
 
     The decay to that power; and as long as little is known, the expected power of a Beta(2 + visits, 2)
@@ -79,30 +80,49 @@ def _fading(visits: int, decay: float) -> Callable[[int], float]:
     return fading
 
 
-def _unvisited(outlook: Outlook, bound: Bound, fading: Callable[[int], float]) -> Index:
+def _of_source(outlook: Outlook, decay: float, bound: Bound, fading: Fading) -> Iterator[Index]:
+    """By visits, as long as the prior counts: what is corrected is the same for all directions of a group."""
     worth = outlook.worth
 
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+    def unvisited(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         del count
         forecast = outlook.forecast(mean)
         return bound(forecast * fading(in_flight) if in_flight else forecast, in_flight, worth, least)
 
+    yield unvisited
+    for visits in range(1, PRIOR_LASTS + 1):
+        yield _visited(visits, outlook.surprise / (visits + 1), worth, decay, bound, fading)
+
+
+def _visited(visits: int, surprise: float, worth: float, decay: float, bound: Bound, fading: Fading) -> Index:
+    shrunk = _shrunk(visits, decay)
+
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        del count
+        forecast = mean + surprise
+        forecast = shrunk * (0.0 if forecast < 0.0 else min(forecast, 1.0))
+        if in_flight:
+            return bound(forecast * fading(in_flight), visits + in_flight, worth, least)
+        return bound(forecast, visits, worth, least)
+
     return index
 
 
-def _young(
-    surprise: float, worth: float, decay: float, bound: Bound, fading: Callable[[int], float]
-) -> Index:
+def _shrunk(visits: int, decay: float) -> float:
+    """Of rewards that decay, the next over the mean of those so far."""
+    if decay >= 1.0:
+        return 1.0
+    left = decay**visits
+    return visits * (1.0 - decay) * left / (1.0 - left)
+
+
+def _young(decay: float, bound: Bound, fading: Fading) -> Index:
     def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         visits = count - PRIOR_WEIGHT
-        forecast = min(max(mean + surprise / (visits + 1), 0.0), 1.0)
-        if decay < 1.0:
-            # Of rewards that decay, the next is to the mean of those so far as this.
-            left = decay**visits
-            forecast *= visits * (1.0 - decay) * left / (1.0 - left)
-        return bound(
-            forecast * fading(in_flight) if in_flight else forecast, visits + in_flight, worth, least
-        )
+        forecast = mean * _shrunk(visits, decay)
+        if in_flight:
+            return bound(forecast * fading(in_flight), visits + in_flight, PRIOR_WEIGHT, least)
+        return bound(forecast, visits, PRIOR_WEIGHT, least)
 
     return index
 

@@ -138,10 +138,11 @@ class IndexFrontier:
             contest.enter(arm for arm in self._arms.values() if arm.open)
             return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.
-        contest.enter([arm for arm in self._recent if arm.open])
+        candidates = [arm for arm in self._recent if arm.open]
         for stairs in self._idle:
-            contest.enter(stairs.steps)
-        contest.enter(self._busy.values())
+            candidates += stairs.steps
+        candidates += self._busy.values()
+        contest.enter(candidates)
         steps: dict[Staircase, list[Arm]] = {}
         while (arm := contest.next_to_hide()) is not None and arm.stairs is not None:
             arm.hidden = self._turn

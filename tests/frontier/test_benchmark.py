@@ -10,7 +10,7 @@ from bench.frontier.worlds import TREES, Flat, World, gradual
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 from coordinator.frontier.stopping import StoppingRule
 
-SEEDS = range(4)
+SEEDS = range(8)
 WORKERS = 16
 
 
@@ -24,7 +24,7 @@ def regret(world: World, lost: float = 0.0, seeds: int = 2) -> float:
 
 
 @pytest.mark.parametrize(
-    ("tree", "least"), [("T1", 0.88), ("T2", 0.77), ("T3", 0.67), ("T4", 0.77), ("T5", 0.34)]
+    ("tree", "least"), [("T1", 0.90), ("T2", 0.77), ("T3", 0.71), ("T4", 0.80), ("T5", 0.47)]
 )
 def test_growing_trees_are_explored_where_it_pays(tree: str, least: float) -> None:
     assert reward(DEFAULT_POLICY, TREES[tree]) >= least
@@ -50,8 +50,8 @@ def test_a_short_run_by_many_workers_finds_nearly_as_much_as_the_best_policies()
         if setting.name.startswith("short"):
             found = {policy: mean_reward(setting, policy) for policy in (DEFAULT_POLICY, "greedy", "ucb1")}
             shares.append(found[DEFAULT_POLICY] / max(found.values()))
-    assert min(shares) > 0.65
-    assert sum(shares) / len(shares) > 0.85
+    assert min(shares) > 0.8
+    assert sum(shares) / len(shares) > 0.95
 
 
 def mean_reward(setting: Setting, policy: str) -> float:

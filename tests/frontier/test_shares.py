@@ -61,7 +61,8 @@ def test_long_settings_are_played_with_fewer_seeds() -> None:
     long = Setting("long", Tree(visits=LONG + 1), 4, "reward")
     assert seeds_of(SETTING, "adaptive", 40) == 40
     assert seeds_of(long, "adaptive", 40) == 8
-    assert seeds_of(long, "thompson", 40) == 4
+    assert seeds_of(long, "puct", 40) == 4
+    assert seeds_of(long, "thompson", 40) == 0
 
 
 def test_a_game_that_is_on_record_is_not_played_again(tmp_path: Path) -> None:
