@@ -28,6 +28,7 @@ COMPARED = (
     "progressive-widening",
     "puct",
 )
+BY_DEFAULT = (DEFAULT_POLICY,)
 PLOTTED = (DEFAULT_POLICY, "greedy", "thompson", "kl-ucb", "ucb1", "uniform")
 PLOTTED_IN = ("T2", "flat K=50")
 POINTS = 50
@@ -38,18 +39,31 @@ class Effort:
     """Seeds for each part of the page."""
 
     gates: int
-    shares: int
+    """Of trees; flat worlds, which take long, get two fifths of them."""
+    listed: int
+    held_out: int
     compared: int
     stopping: int
 
+    @property
+    def of_gates(self) -> tuple[int, int]:
+        """Of trees and of flat worlds."""
+        return self.gates, max(2 * self.gates // 5, 1)
+
     @classmethod
     def of(cls, seeds: int) -> "Effort":
-        return cls(seeds, max(seeds // 2, 4), max(seeds // 10, 1), max(seeds // 16, 1))
+        return cls(
+            seeds, max(seeds // 5, 4), max(3 * seeds // 10, 4), max(seeds // 10, 1), max(seeds // 16, 1)
+        )
 
 
 def write_page(path: Path, effort: Effort, record: Record) -> bool:
     """Writes the page and its plots; says whether every gate was met."""
-    gate_cells = _cells(settings.gates(), (DEFAULT_POLICY,), effort.gates, record)
+    trees, flats = effort.of_gates
+    gate_cells = [
+        *_cells([gate for gate in settings.gates() if gate.measure == "reward"], BY_DEFAULT, trees, record),
+        *_cells([gate for gate in settings.gates() if gate.measure == "regret"], BY_DEFAULT, flats, record),
+    ]
     beside = _cells(settings.compared(), COMPARED, effort.compared, record)
     plots = {
         f"{path.stem}-{setting.measure}.svg": _plot(setting, effort.compared)
@@ -63,8 +77,8 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         "beside": table(beside),
         "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
-        "listed": shares.section(settings.listed(), effort.shares, record),
-        "held_out": shares.section(settings.held_out(), effort.shares, record),
+        "listed": shares.section(settings.listed(), effort.listed, record),
+        "held_out": shares.section(settings.held_out(), effort.held_out, record),
         "explained": stopping.explained(effort.stopping),
         "stopping": stopping.table(
             [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
@@ -118,6 +132,7 @@ def lai_robbins(world: Flat, seeds: int) -> float:
 
 
 def _page(parts: Mapping[str, str], effort: Effort) -> str:
+    trees, flats = effort.of_gates
     return f"""# The frontier's benchmark
 
 Written by `python -m bench.frontier --page docs/frontier-benchmark.md --seeds {effort.gates}`;
@@ -128,7 +143,7 @@ over seeds. W is the number of workers. Visits take exponential times: results c
 
 ## Gates of the default policy
 
-Seeds 0 to {effort.gates - 1}.
+Seeds 0 to {trees - 1} of trees, 0 to {flats - 1} of flat worlds.
 
 {parts["gates"]}
 
@@ -146,11 +161,11 @@ A band is one standard error to each side.
 
 ## Share of the best policy
 
-{shares.explained(effort.shares)}
+{shares.EXPLAINED}
 
 ### Listed settings
 
-All settings that the gates are about, at every number of workers.
+All settings that the gates are about, at every number of workers. {shares.seeds_played(effort.listed)}
 
 {parts["listed"]}
 
@@ -158,7 +173,7 @@ All settings that the gates are about, at every number of workers.
 
 Drawn at random from wide ranges (`bench/frontier/settings.py`) before the default was last changed; no choice
 about a policy was made on them. The *short* ones are runs of a few dozen visits by many workers, whose first
-guesses may mislead.
+guesses may mislead. {shares.seeds_played(effort.held_out)}
 
 {parts["held_out"]}
 
