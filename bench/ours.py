@@ -32,6 +32,7 @@ def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
         "SWARMBOARD_NATS_URL": on.nats_url,
         "SWARMBOARD_REDIS_URL": on.redis_url,
         "SWARMBOARD_DATA_FOLDER": str(on.folder / "data"),
+        "SWARMBOARD_RETENTION_LOG_EVENTS": str(10 * tasks + 1_000),  # `measure` reads all of it
         "PYTHONPATH": str(FOLDER),
     }
     slots = -(-in_flight // workers)

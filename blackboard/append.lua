@@ -19,7 +19,8 @@
 --
 -- ARGV  1 token, "" to create the run   2 head before the batch   3 number of events   4 digest of the batch
 --       5 ms of the lease   6 format   7 frame of the events
---       8 number of row kinds, then for each: kind, 2 x number of rows, then key and value of each row
+--       8 position before which groups of events leave the log, or 0
+--       9 number of row kinds, then for each: kind, 2 x number of rows, then key and value of each row
 --       then the number of artifacts, then for each:
 --         id, number (12 digits), digest, created_ms, body or "", stored value, number of terms, terms
 --
@@ -54,9 +55,9 @@ if head ~= expected then
   return { 'head', head }
 end
 
-local rows_at = 9
+local rows_at = 10
 local at = rows_at
-for _ = 1, tonumber(ARGV[8]) do
+for _ = 1, tonumber(ARGV[9]) do
   at = at + 2 + tonumber(ARGV[at + 1])
 end
 
@@ -106,9 +107,12 @@ if events > 0 then
   redis.call('XADD', key(':log'), head .. '-0', 'e', ARGV[7])
   redis.call('HSET', key(':meta'), 'head', head, 'digest', digest, 'format', ARGV[6])
 end
+if ARGV[8] ~= '0' then
+  redis.call('XTRIM', root .. ':log', 'MINID', ARGV[8] .. '-0')
+end
 
 at = rows_at
-for _ = 1, tonumber(ARGV[8]) do
+for _ = 1, tonumber(ARGV[9]) do
   local last = at + 1 + tonumber(ARGV[at + 1])
   call_in_parts('HSET', key(':row:' .. ARGV[at]), at + 2, last)
   at = last + 1

@@ -130,6 +130,7 @@ class MemoryStore:
             state.head += len(batch.events)
             state.digest = digest
             state.log.append((state.head, tuple(batch.events)))
+        del state.log[: bisect_left(state.log, (batch.trim,))]
         for row in batch.rows:
             state.rows.setdefault(row.kind, {})[row.key] = row.value
         for artifact in batch.artifacts:
@@ -176,11 +177,6 @@ class MemoryStore:
             if len(entries) >= limit:
                 break
         return entries[:limit]
-
-    async def trim(self, run: str, *, before: int) -> None:
-        await anyio.lowlevel.checkpoint()
-        groups = self._run(run).log
-        del groups[: bisect_left(groups, (before,))]
 
     async def rows(self, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> Mapping[str, bytes]:
         await anyio.lowlevel.checkpoint()

@@ -121,9 +121,6 @@ class RedisStore(AsyncContextManagerMixin):
                 break
         return entries[:limit]
 
-    async def trim(self, run: str, *, before: int) -> None:
-        await self._link.call("trim", "XTRIM", self._keyspace.run(run).log, "MINID", f"{before}-0")
-
     async def rows(self, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> Mapping[str, bytes]:
         name = self._keyspace.run(run).rows(kind)
         if keys is not None:

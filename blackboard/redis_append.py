@@ -59,6 +59,7 @@ def pack_append(root: str, batch: Batch, ttl_seconds: float) -> bytes:
         b"%d" % max(1, round(ttl_seconds * 1000)),
         b"%d" % FORMAT,
         frame(batch.events),
+        b"%d" % batch.trim,
     ]
     add_rows(args, batch.rows)
     args.append(b"%d" % len(batch.artifacts))

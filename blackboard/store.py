@@ -54,6 +54,8 @@ class Batch:
     events: Sequence[bytes] = ()
     rows: Sequence[RowWrite] = ()
     artifacts: Sequence[ArtifactWrite] = ()
+    trim: int = 0
+    """Groups of events that end before this position leave the log; rows and artifacts stay."""
 
     def digest(self) -> str:
         """Tells this batch from every other: its token is random, its head and events are its own."""
@@ -134,10 +136,6 @@ class BlackboardStore(Protocol):
 
     async def log(self, run: str, *, after: int, limit: int = 1000) -> Sequence[LogEntry]:
         """Events after a position, oldest first. Trimmed ones are left out."""
-        ...
-
-    async def trim(self, run: str, *, before: int) -> None:
-        """Drops whole groups of events that lie before a position; rows and artifacts stay."""
         ...
 
     async def rows(self, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> Mapping[str, bytes]:

@@ -19,6 +19,7 @@ from coordinator.observations import Appended, LeadEnd, StoreRetry
 from coordinator.observing import observe
 from coordinator.office import Office
 from coordinator.run import Run
+from coordinator.segments import Segments
 from protocol.errors import HeadMismatch, NotFound, StaleLeader, StoreUnavailable
 
 STORE_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -36,6 +37,8 @@ class GroupCommit:
         self._id = run.state.spec.run
         self._token = token
         self._head = head
+        retention = office.settings.retention
+        self._segments = Segments(retention.log_events, retention.segment_events)
         self._events: Sequence[Event] = []
         self._effects: list[Effect] = []
         self._pending: list[Event] = []
@@ -133,6 +136,7 @@ class GroupCommit:
             events=[encode_event(event) for event in self._events],
             rows=encode_rows(changes),
             artifacts=[encode_artifact(artifact) for artifact in posted],
+            trim=self._segments.before(self._head + len(self._events)),
         )
         return batch, effects
 

@@ -27,8 +27,6 @@ from protocol.messages import Control, SwarmHeartbeat
 from protocol.transport.contract import Puller
 
 DISCOVERY_CREDITS = 1024
-TRIM_EVENTS = 1000
-"""The log is trimmed by segments of so many events."""
 
 
 class Leader:
@@ -39,7 +37,6 @@ class Leader:
         self._id = run
         self._token = token
         self._since = anyio.current_time()
-        self._trimmed = 0
         self._leading = False
         self._group: GroupCommit | None = None
         self._run: Run
@@ -180,16 +177,6 @@ class Leader:
         taken = self._inbox.take_credits()
         if taken:
             self._puller.add_credits(taken)
-        if self.head >= self._trimmed + self._office.settings.retention.log_events + TRIM_EVENTS:
-            self._tasks.start_soon(self._trim)
-
-    async def _trim(self) -> None:
-        """Drops the oldest events; rows, artifacts and settlements stay."""
-        self._trimmed = self.head - self._office.settings.retention.log_events
-        try:
-            await self._office.store.trim(self._id, before=self._trimmed)
-        except StoreUnavailable:
-            self._office.observers.notify(StoreRetry(self._id, "trim"))
 
     async def _finish(self) -> None:
         """The run is over: take its queue away, then let it expire. Should either fail, both are repeated."""

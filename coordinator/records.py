@@ -103,6 +103,20 @@ class Logged:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """Events of a run that were asked for and have left its log, by position."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return (
+            f"events {self.first:,} to {self.last:,} are no longer in the log, which keeps the newest "
+            "(retention.log_events); tasks, directions, artifacts and totals tell what they did"
+        )
+
+
 class Records:
     """Runs as the store has them."""
 
@@ -246,8 +260,10 @@ class Records:
 
     async def follow(
         self, run: str, *, after: int = 0, away: Callable[[StoreUnavailable], None] = lambda _: None
-    ) -> AsyncGenerator[Logged]:
+    ) -> AsyncGenerator[Logged | Trimmed]:
         """Every event after a position, those to come included, up to the run's end.
+
+        Where events have left the log, it says which.
 
         A store that does not answer is asked again, and `away` is told once per outage.
 
@@ -268,6 +284,8 @@ class Records:
                 await anyio.sleep(POLL_SECONDS)
                 continue
             since = None
+            if entries and entries[0].position > after + 1:
+                yield Trimmed(after + 1, entries[0].position - 1)
             for entry in entries:
                 after = entry.position
                 yield Logged(entry.position, decode_event(entry.event))

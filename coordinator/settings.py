@@ -93,8 +93,10 @@ class Retention(Group):
 
     keep_seconds: Seconds = 30 * 86_400
     """How long a run stays readable after its end, where it does not say so itself."""
-    log_events: Positive = 100_000
-    """Newest events of a run's log that are kept; rows and settlements stay whatever this says."""
+    log_events: Positive = 10_000
+    """Newest events of a run's log that are kept at least; rows and settlements stay whatever this says."""
+    segment_events: Positive = 1_000
+    """What is older leaves the log by segments of so many events, so a log has at most one more of them."""
     orphan_seconds: Seconds = 3_600
     """How long a body that no artifact names is kept: longer than any retry of its commit."""
 

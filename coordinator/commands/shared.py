@@ -11,7 +11,7 @@ from coordinator import stores
 from coordinator.invocation import Invocation
 from coordinator.output import live_line, message
 from coordinator.progress import Progress
-from coordinator.records import Records
+from coordinator.records import Records, Trimmed
 from coordinator.settings import Settings, load
 from protocol import logs
 from protocol.errors import StoreUnavailable
@@ -49,6 +49,9 @@ async def show_progress(records: Records, run: str) -> None:
             live.line(f"{error}; asking again")
 
         async for logged in records.follow(run, away=say_away):
+            if isinstance(logged, Trimmed):
+                live.line(str(logged))
+                continue
             for line in progress.follow(logged.event):
                 live.line(line)
             live.status(progress.summary())

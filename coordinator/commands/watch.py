@@ -11,7 +11,7 @@ from blackboard.encoding import fields_of
 from coordinator.commands.shared import stored
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import message
-from coordinator.records import LATEST, Logged
+from coordinator.records import LATEST, Logged, Trimmed
 from protocol.errors import StoreUnavailable
 from protocol.running import run_async
 
@@ -42,6 +42,8 @@ async def _watch(invocation: Invocation, prefix: str, after: int) -> None:
         async for logged in records.follow(run, after=after, away=_say_away):
             if invocation.json:
                 click.echo(json.dumps(as_json(logged), ensure_ascii=False))
+            elif isinstance(logged, Trimmed):
+                message(str(logged))
             else:
                 click.echo(_line(logged))
         totals = await records.totals(run)
@@ -52,8 +54,10 @@ def _say_away(error: StoreUnavailable) -> None:
     message(f"{error}; asking again")
 
 
-def as_json(logged: Logged) -> dict[str, Any]:
-    """An event with its position and kind."""
+def as_json(logged: Logged | Trimmed) -> dict[str, Any]:
+    """An event with its position and kind; of kind `trimmed`: those from `first` to `position` are gone."""
+    if isinstance(logged, Trimmed):
+        return {"position": logged.last, "kind": "trimmed", "first": logged.first}
     event = logged.event
     return {"position": logged.position, "kind": event.kind, **fields_of(event)}
 

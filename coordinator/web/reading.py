@@ -114,9 +114,8 @@ class EventStream(Response):
     async def _tell(self, send: Send) -> None:
         async with aclosing(self._records.follow(self._run, after=self._after)) as log:
             async for logged in log:
-                await self._say(
-                    send, watch_verb.as_json(logged), logged.event.kind, f"id: {logged.position}\n"
-                )
+                told = watch_verb.as_json(logged)
+                await self._say(send, told, told["kind"], f"id: {told['position']}\n")
         totals = await self._records.totals(self._run)
         verdict = {"run": self._run, "status": totals.status, "reason": totals.reason}
         await self._say(send, verdict, "end")

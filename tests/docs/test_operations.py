@@ -8,6 +8,7 @@ import pytest
 from agents.agent import Context, Discovery, agent
 from blackboard import events as ev
 from blackboard.spec import AgentSpec, Budget, RunSpec
+from coordinator.records import Logged, Records, Trimmed
 from coordinator.settings import Admission, Retention, Settings
 from coordinator.submit import submit
 from protocol.errors import Overloaded
@@ -16,6 +17,9 @@ from protocol.messages import FollowUp
 from protocol.transport.memory import MemoryTransport
 from tests.support.swarm import swarm
 from tests.support.virtual import run_virtually
+
+LARGEST_GROUP = 60
+"""Events in one append, about: what ten slots do at once."""
 
 
 @agent("think")
@@ -91,13 +95,19 @@ def test_a_rollback_is_noticed_recorded_and_the_run_goes_on_from_what_is_there()
 
 def test_a_log_is_bounded_and_statistics_stay() -> None:
     async def main() -> None:
-        async with swarm(settings=Settings(retention=Retention(log_events=50))) as hive:
+        async with swarm(settings=Settings(retention=Retention(log_events=50, segment_events=10))) as hive:
             hive.start_coordinator()
             hive.start_worker("w1", {"think": think}, slots=10)
             run = await hive.submit(spec("run-1", tasks=400))
             totals = await hive.ended(run)
             assert totals.tasks == {"done": 400}
-            assert len(await hive.events(run)) < await hive.store.head(run) / 2
+            assert 50 <= len(await hive.events(run)) <= 50 + 10 + LARGEST_GROUP
+            follow = Records(hive.store).follow(run, after=7)
+            first = await anext(follow)
+            assert isinstance(first, Trimmed)
+            assert (first.first, first.last) == (8, await hive.store.head(run) - len(await hive.events(run)))
+            left = [one.position async for one in follow if isinstance(one, Logged)]
+            assert left == list(range(first.last + 1, await hive.store.head(run) + 1))
             assert sum(row.visits for row in (await hive.directions(run)).values()) == 400
 
     run_virtually(main)

@@ -38,7 +38,7 @@ MOMENTS = (
     *(("roll back", "store"),) * 3,
 )
 """What may happen at a moment; it is healed some seconds later."""
-STORE_CALLS = ("append", "acquire", "runs", "load", "rows", "artifacts", "release", "head", "finish", "trim")
+STORE_CALLS = ("append", "acquire", "runs", "load", "rows", "artifacts", "release", "head", "finish")
 BUS_CALLS = ("ensure", "pending", "publish discoveries", "request claim", "request record", "request query")
 BUS_SAYS = (
     "publish_all tasks", "emit discoveries", "emit control", "emit heartbeat",

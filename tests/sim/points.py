@@ -12,9 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from unittest.mock import patch
 
-from coordinator import leader
 from tests.sim import machine
 from tests.sim.plan import Fault
 from tests.sim.simulate import Outcome, described, simulate
@@ -22,21 +20,21 @@ from tests.sim.simulate import Outcome, described, simulate
 SEED = 4
 SCENE = (Fault("moment", "w1", "kill", 6.0), Fault("moment", "c1", "kill", 12.0))
 PLACES = (
-    "store.acquire", "store.load", "store.append", "store.trim", "store.release", "store.finish",
-    "store.rows", "bus.ensure", "bus.publish_all tasks", "bus.request claim", "bus.reply claim",
-    "bus.request record",
+    "store.acquire", "store.load", "store.append", "store.release", "store.finish", "store.rows",
+    "bus.ensure", "bus.publish_all tasks", "bus.request claim", "bus.reply claim", "bus.request record",
     "bus.reply record", "bus.reply cancel", "bus.emit discoveries", "bus.publish discoveries", "bus.ack",
     "bus.emit control", "bus.publish dead", "bus.delete_consumer",
 )  # fmt: skip
 SETTINGS = machine.SETTINGS.model_copy(
-    update={"retention": machine.SETTINGS.retention.model_copy(update={"log_events": 20})}
+    update={
+        "retention": machine.SETTINGS.retention.model_copy(update={"log_events": 20, "segment_events": 20})
+    }
 )
+"""Logs are trimmed soon."""
 
 
 def _simulated(*more: Fault) -> Outcome:
-    """The scene, with logs that are trimmed soon."""
-    with patch.object(leader, "TRIM_EVENTS", 20):
-        return simulate(SEED, (*SCENE, *more), SETTINGS)
+    return simulate(SEED, (*SCENE, *more), SETTINGS)
 
 
 def points() -> Sequence[Fault]:

@@ -55,7 +55,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("confirm"), TOKENS.filter(bool)),
     st.tuples(st.just("put"), BODIES, st.integers(0, 60), st.integers(0, 60)),
     st.tuples(st.just("get"), BODIES),
-    st.tuples(st.just("trim"), st.integers(1, 8)),
+    st.tuples(st.just("trim"), TOKENS, st.integers(1, 8)),
     st.tuples(st.just("log"), st.integers(0, 8), st.integers(1, 4)),
     st.tuples(st.just("ask"), st.sampled_from(["a", "b", None]), st.sampled_from(["alpha", "beta", None])),
     st.tuples(st.just("ask_time"), st.integers(1, 5), st.integers(1, 5)),
@@ -84,8 +84,9 @@ async def answer(store: BlackboardStore, operation: tuple, last: list[Batch]) ->
             )
         case ("get", body):
             return await store.get(RUN, body_ref(body).digest, offset=1, limit=3)
-        case ("trim", before):
-            return await store.trim(RUN, before=before)
+        case ("trim", token, before):
+            head = await store.head(RUN)
+            return await store.append(Batch(RUN, token, head, trim=before), ttl_seconds=TTL)
         case ("log", after, limit):
             return await store.log(RUN, after=after, limit=limit)
         case ("ask", tag, text):

@@ -3,6 +3,7 @@
 import pytest
 
 from blackboard.store import Batch, BlackboardStore
+from protocol.errors import HeadMismatch, StaleLeader
 from tests.store.building import RUN, TTL, create, events
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,7 @@ async def test_trimming_drops_only_groups_that_end_before_the_position(
     store: BlackboardStore, before: int, first_left: int | None
 ):
     head = await in_groups(store, 3, 1, 4)
-    await store.trim(RUN, before=before)
+    await store.append(Batch(RUN, "leader-1", head, trim=before), ttl_seconds=TTL)
     left = [] if first_left is None else list(range(first_left, head + 1))
     assert await positions(store, after=0) == left
     assert await store.head(RUN) == head
@@ -58,9 +59,25 @@ async def test_trimming_drops_only_groups_that_end_before_the_position(
 
 async def test_appending_goes_on_after_everything_was_trimmed(store: BlackboardStore):
     head = await in_groups(store, 3)
-    await store.trim(RUN, before=head + 1)
+    await store.append(Batch(RUN, "leader-1", head, trim=head + 1), ttl_seconds=TTL)
     assert await store.append(Batch(RUN, "leader-1", head, events("next")), ttl_seconds=TTL) == head + 1
     assert await positions(store, after=0) == [head + 1]
+
+
+async def test_an_append_trims_before_its_own_events_and_repeated_it_trims_once(store: BlackboardStore):
+    head = await in_groups(store, 3, 1, 4)
+    batch = Batch(RUN, "leader-1", head, events("a", "b"), trim=6)
+    for _ in range(2):
+        assert await store.append(batch, ttl_seconds=TTL) == head + 2
+        assert await positions(store, after=0) == list(range(6, head + 3))
+
+
+async def test_who_does_not_lead_trims_nothing(store: BlackboardStore):
+    head = await in_groups(store, 3, 1, 4)
+    for batch in (Batch(RUN, "leader-2", head, trim=9), Batch(RUN, "leader-1", head - 1, trim=9)):
+        with pytest.raises((StaleLeader, HeadMismatch)):
+            await store.append(batch, ttl_seconds=TTL)
+    assert await positions(store, after=0) == list(range(1, head + 1))
 
 
 async def test_events_may_hold_any_bytes(store: BlackboardStore):

@@ -83,7 +83,6 @@ async def test_every_operation_survives_a_lost_reply_when_it_is_repeated(
             lambda: store.acquire(RUN, "leader-1", ttl_seconds=TTL),
             lambda: store.put(RUN, ref.digest, size_bytes=4, offset=0, chunk=b"bo", ttl_seconds=TTL),
             lambda: store.put(RUN, ref.digest, size_bytes=4, offset=2, chunk=b"dy", ttl_seconds=TTL),
-            lambda: store.trim(RUN, before=1),
             lambda: store.finish(RUN, keep_seconds=60),
             lambda: store.release(RUN, "leader-1"),
         )

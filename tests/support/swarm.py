@@ -28,11 +28,13 @@ from blackboard.state import DirectionRow, RunState, TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator.observations import Observation, Observers
 from coordinator.service import Coordinator
-from coordinator.settings import Settings
+from coordinator.settings import Retention, Settings
 from coordinator.submit import submit
 from protocol.transport.memory import MemoryBus, MemoryTransport
 
 WALL_MS = 1_700_000_000_000
+WHOLE_LOGS = Settings(retention=Retention(log_events=1_000_000))
+"""`check` folds a log from its first event."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Swarm:
     """Starts and kills coordinators and workers of one store and bus."""
 
     tasks: TaskGroup
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = WHOLE_LOGS
     store: MemoryStore = field(default_factory=MemoryStore)
     bus: MemoryBus = field(default_factory=MemoryBus)
     clock: SeededClock = field(default_factory=SeededClock)
