@@ -21,6 +21,7 @@
 --       5 ms of the lease   6 format   7 frame of the events
 --       8 position before which groups of events leave the log, or 0
 --       9 number of row kinds, then for each: kind, 2 x number of rows, then key and value of each row
+--       then the number of row kinds of which rows go, then for each: kind, number of rows, the key of each
 --       then the number of artifacts, then for each:
 --         id, number (12 digits), digest, created_ms, body or "", stored value, number of terms, terms
 --
@@ -57,9 +58,14 @@ end
 
 local rows_at = 10
 local at = rows_at
-for _ = 1, tonumber(ARGV[9]) do
-  at = at + 2 + tonumber(ARGV[at + 1])
+local function skip_kinds()
+  for _ = 1, tonumber(ARGV[at - 1]) do
+    at = at + 2 + tonumber(ARGV[at + 1])
+  end
 end
+skip_kinds()
+at = at + 1
+skip_kinds()
 
 local artifacts, given = {}, {}
 local artifacts_at = at + 1
@@ -112,10 +118,13 @@ if ARGV[8] ~= '0' then
 end
 
 at = rows_at
-for _ = 1, tonumber(ARGV[9]) do
-  local last = at + 1 + tonumber(ARGV[at + 1])
-  call_in_parts('HSET', key(':row:' .. ARGV[at]), at + 2, last)
-  at = last + 1
+for _, command in ipairs({ 'HSET', 'HDEL' }) do
+  for _ = 1, tonumber(ARGV[at - 1]) do
+    local last = at + 1 + tonumber(ARGV[at + 1])
+    call_in_parts(command, key(':row:' .. ARGV[at]), at + 2, last)
+    at = last + 1
+  end
+  at = at + 1
 end
 
 local time, skew = tonumber(meta[3] or 0), tonumber(meta[4] or 0)

@@ -17,12 +17,14 @@ from blackboard.store import ArtifactWrite, Loaded, RowKind, RowWrite
 from protocol.artifacts import Artifact
 from protocol.messages import Step
 
-FORMAT = 1
+FORMAT = 2
 """Version of what this build writes. A store holds it per run, and an older build refuses a newer one."""
 
 Upcaster = Callable[[str, dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[int, Upcaster] = {}
 """From a format to the next: takes an event's or row's kind and data."""
+READABLE = (*UPCASTERS, FORMAT)
+"""Formats of runs that this build can lead."""
 
 _EVENTS = {event: (kind.encode(), TypeAdapter[Event](event)) for kind, event in EVENTS.items()}
 _TASK = TypeAdapter(TaskRow)
@@ -72,6 +74,12 @@ def encode_row(row: Row) -> bytes:
 
 def encode_rows(changes: Mapping[tuple[RowKind, str], Row]) -> list[RowWrite]:
     return [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
+
+
+def encode_marks(marks: Mapping[str, bool]) -> tuple[list[RowWrite], list[tuple[RowKind, str]]]:
+    """Rows of kind `live` that are made, and those that go."""
+    made = [RowWrite("live", name, b"") for name, alive in marks.items() if alive]
+    return made, [("live", name) for name, alive in marks.items() if not alive]
 
 
 def encode_artifact(artifact: Artifact) -> ArtifactWrite:

@@ -23,6 +23,7 @@ from blackboard.state import (
     index_direction,
     index_inquiry,
     index_task,
+    mark,
     unindex_direction,
     unindex_inquiry,
     unindex_task,
@@ -36,6 +37,8 @@ TOLD = frozenset(("done", "failed", "dead"))
 """States in which a task has told the frontier a reward."""
 REPORTED = frozenset(("released", "transient", "capacity", "answered"))
 """Causes that a worker gave itself, with what the dispatch has used."""
+FAILURE_CHARACTERS = 500
+"""What the totals keep of a failure's reason; the task's row has all of it."""
 PARENTS_LIMIT = 100
 """Further parents in a direction's row, which stays small however often it is proposed; the log has all."""
 
@@ -228,6 +231,7 @@ def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
     if event.choice is not None:
         state.changes["choice", task.id] = event.choice
     index_task(state, task)
+    state.marks[f"task:{task.id}"] = True
     return task
 
 
@@ -286,6 +290,7 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     task.usage = task.usage.plus(event.usage)
     task.settled_ms = event.at_ms
     state.journals.pop(task.id, None)
+    mark(state, task)
     direction = _direction(state, task.direction)
     if event.status == "cancelled":
         expire(direction)
@@ -294,14 +299,21 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     totals = _totals(state)
     totals.tasks[event.status] = totals.tasks.get(event.status, 0) + 1
     totals.usage = totals.usage.plus(event.usage)
+    if task.agent in state.finishing:
+        totals.finished[event.status] = totals.finished.get(event.status, 0) + 1
+    elif event.status in {"failed", "dead"} and not totals.first_failure:
+        totals.first_failure = f"{event.status}: {event.reason}"[:FAILURE_CHARACTERS]
 
 
 def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
     totals = _totals(state)
+    totals.first_failure = ""
     told: dict[str, list[Told]] = {}
     for identity in event.tasks:
         task = _task(state, identity)
         totals.tasks[task.status] -= 1
+        if task.agent in state.finishing:
+            totals.finished[task.status] -= 1
         direction = _direction(state, task.direction)
         direction.expired -= task.status == "cancelled"
         told[direction.id] = []
@@ -310,6 +322,7 @@ def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
         task.worker = task.incarnation = None
         task.tries = task.settled_ms = task.reward_micro = 0
         task.reason = event.reason
+        mark(state, task)
     for task in state.tasks.values():
         if task.direction in told and task.status in TOLD:
             told[task.direction].append((task.visit, task.reward_micro, task.usage.cost_microdollars or 0))
@@ -318,8 +331,10 @@ def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
 
 
 def _task_stopped(state: RunState, event: ev.TaskStopped) -> None:
-    _task(state, event.task).stop = event.verdict
+    task = _task(state, event.task)
+    task.stop = event.verdict
     state.stopping.pop(event.task, None)
+    mark(state, task)
 
 
 def _artifact_posted(state: RunState, event: ev.ArtifactPosted) -> None:
@@ -377,6 +392,8 @@ def _inquiry_asked(state: RunState, event: ev.InquiryAsked) -> None:
         until_ms=event.until_ms,
     )
     state.inquiries[row.id] = state.changes["inquiry", row.id] = row
+    state.questions.setdefault(row.task, {})[row.id] = None
+    state.marks[f"inquiry:{row.id}"] = True
     index_inquiry(state, row)
 
 

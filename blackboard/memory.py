@@ -16,7 +16,6 @@ from blackboard.bodies import check_body, check_chunk
 from blackboard.encoding import decode_artifact
 from blackboard.queries import matches, query_terms
 from blackboard.store import (
-    STATE_KINDS,
     ArtifactWrite,
     Batch,
     Loaded,
@@ -24,6 +23,7 @@ from blackboard.store import (
     Page,
     PutResult,
     RowKind,
+    load,
 )
 from protocol.errors import ArtifactConflict, HeadMismatch, NotFound, StaleLeader, StoreUnavailable
 from protocol.messages import QueryRequest
@@ -133,6 +133,8 @@ class MemoryStore:
         del state.log[: bisect_left(state.log, (batch.trim,))]
         for row in batch.rows:
             state.rows.setdefault(row.kind, {})[row.key] = row.value
+        for kind, key in batch.dropped:
+            state.rows.get(kind, {}).pop(key, None)
         for artifact in batch.artifacts:
             if artifact.id not in state.artifacts:
                 state.artifacts[artifact.id] = artifact
@@ -161,7 +163,7 @@ class MemoryStore:
         ]
 
     async def load(self, run: str) -> Loaded:
-        return Loaded(await self.head(run), {kind: await self.rows(run, kind) for kind in STATE_KINDS})
+        return await load(self, run)
 
     async def head(self, run: str) -> int:
         await anyio.lowlevel.checkpoint()

@@ -7,11 +7,11 @@ from typing import Self
 from anyio import AsyncContextManagerMixin
 
 from blackboard import redis_bodies, redis_query, redis_server
-from blackboard.encoding import FORMAT
+from blackboard.encoding import READABLE
 from blackboard.redis_append import append, stored_value, unframe
 from blackboard.redis_keys import Keys, Keyspace
 from blackboard.redis_link import Command, RedisLink, RedisSettings, Reply, exchange, execute
-from blackboard.store import STATE_KINDS, Batch, Loaded, LogEntry, Page, PutResult, RowKind
+from blackboard.store import Batch, Loaded, LogEntry, Page, PutResult, RowKind, load
 from protocol.errors import UnsupportedVersion
 from protocol.messages import QueryRequest
 
@@ -47,12 +47,12 @@ class RedisStore(AsyncContextManagerMixin):
     async def acquire(self, run: str, token: str, *, ttl_seconds: float) -> bool:
         """Repeated under the same token it says so again, and renews.
 
-        :raises UnsupportedVersion: a newer build wrote the run.
+        :raises UnsupportedVersion: a newer build wrote the run, or one too old.
         """
         keys = self._keyspace.run(run)
         written = await self._link.call("acquire", "HGET", keys.meta, "format")
-        if written is not None and int(written) > FORMAT:
-            raise UnsupportedVersion(f"format of run {run}", written.decode(), [FORMAT])
+        if written is not None and int(written) not in READABLE:
+            raise UnsupportedVersion(f"format of run {run}", written.decode(), READABLE)
         ttl_ms = _milliseconds(ttl_seconds)
         holder = await self._link.call("acquire", "SET", keys.lease, token, "NX", "GET", "PX", ttl_ms)
         if holder is None:
@@ -102,8 +102,7 @@ class RedisStore(AsyncContextManagerMixin):
         return [run for run, there in zip(ids, exist, strict=True) if there]
 
     async def load(self, run: str) -> Loaded:
-        head = await self.head(run)
-        return Loaded(head, {kind: await self.rows(run, kind) for kind in STATE_KINDS})
+        return await load(self, run)
 
     async def head(self, run: str) -> int:
         return int(await self._link.call("head", "HGET", self._keyspace.run(run).meta, "head") or 0)

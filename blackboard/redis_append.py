@@ -8,7 +8,7 @@ from redis.exceptions import NoScriptError
 
 from blackboard.encoding import FORMAT
 from blackboard.redis_link import RedisLink, Reply, read_reply
-from blackboard.store import ArtifactWrite, Batch, LogEntry, RowWrite
+from blackboard.store import ArtifactWrite, Batch, LogEntry, RowKind, RowWrite
 from protocol.errors import ArtifactConflict, HeadMismatch, NotFound, StaleLeader
 
 SCRIPT = files("blackboard").joinpath("append.lua").read_bytes()
@@ -62,6 +62,7 @@ def pack_append(root: str, batch: Batch, ttl_seconds: float) -> bytes:
         b"%d" % batch.trim,
     ]
     add_rows(args, batch.rows)
+    add_drops(args, batch.dropped)
     args.append(b"%d" % len(batch.artifacts))
     for artifact in batch.artifacts:
         add_artifact(args, artifact)
@@ -80,6 +81,16 @@ def add_rows(args: list[bytes], rows: Sequence[RowWrite]) -> None:
     for kind, fields in kinds.items():
         args += (kind.encode(), b"%d" % len(fields))
         args += fields
+
+
+def add_drops(args: list[bytes], dropped: Sequence[tuple[RowKind, str]]) -> None:
+    kinds: dict[str, list[bytes]] = {}
+    for kind, key in dropped:
+        kinds.setdefault(kind, []).append(key.encode())
+    args.append(b"%d" % len(kinds))
+    for kind, keys in kinds.items():
+        args += (kind.encode(), b"%d" % len(keys))
+        args += keys
 
 
 def add_artifact(args: list[bytes], artifact: ArtifactWrite) -> None:

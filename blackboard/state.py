@@ -161,6 +161,10 @@ class Totals:
     refused: int = 0
     tasks: dict[str, int] = field(default_factory=dict[str, int])
     """Settled tasks by status."""
+    finished: dict[str, int] = field(default_factory=dict[str, int])
+    """Those of them that are of finishing agents."""
+    first_failure: str = ""
+    """How the first task of another agent ended badly, since tasks were last retried."""
     usage: Usage = NO_USAGE
     paces: dict[str, int] = field(default_factory=dict[str, int])
     """By agent with a rate: until when its dispatches up to now take, in wall-clock milliseconds."""
@@ -179,7 +183,11 @@ StepKey = tuple[str, str, str, int]
 
 @dataclass(slots=True)
 class RunState:
-    """Rows by id, and indexes. `changes` and `posted` collect what the next append must write."""
+    """Rows by id, and indexes. `changes`, `marks` and `posted` collect what the next append must write.
+
+    A leader forgets tasks that have ended, and their inquiries, once that is committed
+    (`coordinator.recall`): of them a state has what live says, and more only where it was folded from a log.
+    """
 
     spec: RunSpec
     totals: Totals
@@ -190,6 +198,8 @@ class RunState:
     agents: dict[str, AgentSpec] = field(init=False)
     limited: frozenset[str] = field(init=False)
     """Agents with a limit of their own on what is under way at once, or on the rate."""
+    finishing: frozenset[str] = field(init=False)
+    """Agents that run when all else has ended."""
     metered: bool = field(init=False)
     """Whether anything that tasks use has a limit."""
     queued: dict[str, None] = field(default_factory=dict[str, None])
@@ -207,11 +217,15 @@ class RunState:
     """Open directions of inquiries, oldest first: each has its one visit to come."""
     asking: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     """Open inquiries by the task that asked."""
+    questions: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
+    """Inquiries by the task that asked, those that have ended too."""
     timers: dict[str, int] = field(default_factory=dict[str, int])
     """When open inquiries end by time, by inquiry."""
     journals: dict[str, dict[StepKey, str]] = field(default_factory=dict[str, dict[StepKey, str]])
     """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
     changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
+    marks: dict[str, bool] = field(default_factory=dict[str, bool])
+    """Whether rows live from now on, by `<kind>:<id>`: a new leader reads those that do."""
     posted: list[Artifact] = field(default_factory=list[Artifact])
 
     def __post_init__(self) -> None:
@@ -219,6 +233,7 @@ class RunState:
         self.limited = frozenset(
             agent.name for agent in self.spec.agents if agent.max_running or agent.per_minute
         )
+        self.finishing = frozenset(agent.name for agent in self.spec.agents if agent.trigger == "finish")
         self.metered = meters(self.spec.budget) or any(agent.budget for agent in self.spec.agents)
 
     @property
@@ -231,6 +246,11 @@ class RunState:
         changes, posted = self.changes, self.posted
         self.changes, self.posted = {}, []
         return changes, posted
+
+    def take_marks(self) -> dict[str, bool]:
+        """Hands over which rows have begun to live, or have ceased, since the last call."""
+        marks, self.marks = self.marks, {}
+        return marks
 
 
 def restore(
@@ -253,6 +273,7 @@ def restore(
             state.stopping[task.id] = None
     for inquiry in sorted(inquiries, key=lambda row: (row.asked_ms, row.id)):
         state.inquiries[inquiry.id] = inquiry
+        state.questions.setdefault(inquiry.task, {})[inquiry.id] = None
         if inquiry.open:
             index_inquiry(state, inquiry)
     return state
@@ -327,6 +348,31 @@ def unindex_task(state: RunState, task: TaskRow) -> None:
             state.busy[task.agent] -= 1
         case _:
             pass
+
+
+def lives(state: RunState, task: TaskRow) -> bool:
+    """Whether decisions may depend on a task's row: it is open, its stop is awaited, or it is of the end.
+
+    How finishing agents' own tasks have ended decides how the run ends.
+    """
+    if task.status in OPEN or task.stop == "asked":
+        return True
+    return task.agent in state.finishing and state.directions[task.direction].inquiry is None
+
+
+def mark(state: RunState, task: TaskRow) -> None:
+    """Notes that a task lives from now on, or no longer, and what it has asked with it."""
+    alive = lives(state, task)
+    state.marks[f"task:{task.id}"] = alive
+    for inquiry in state.questions.get(task.id, ()):
+        state.marks[f"inquiry:{inquiry}"] = alive
+
+
+def living(state: RunState) -> set[str]:
+    """The keys of the rows of kind `live`, as the store should hold them."""
+    tasks = [task for task in state.tasks.values() if lives(state, task)]
+    asked = [inquiry for task in tasks for inquiry in state.questions.get(task.id, ())]
+    return {f"task:{task.id}" for task in tasks} | {f"inquiry:{inquiry}" for inquiry in asked}
 
 
 def snapshot(state: RunState) -> Mapping[tuple[RowKind, str], Row]:

@@ -11,10 +11,12 @@ from typing import Literal, Protocol
 
 from protocol.messages import QueryRequest
 
-RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry"]
-ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "choice", "step", "inquiry")
-STATE_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "inquiry")
-"""The kinds a new leader reads; steps are read task by task, choices only by people."""
+RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry", "live"]
+ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "choice", "step", "inquiry", "live")
+WHOLE_KINDS: tuple[RowKind, ...] = ("run", "direction")
+"""The kinds of which a new leader reads every row."""
+LIVE_KINDS: tuple[RowKind, ...] = ("task", "inquiry")
+"""Those of which it reads the rows that a row of kind `live` names, by the key `<kind>:<key>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Batch:
     artifacts: Sequence[ArtifactWrite] = ()
     trim: int = 0
     """Groups of events that end before this position leave the log; rows and artifacts stay."""
+    dropped: Sequence[tuple[RowKind, str]] = ()
+    """Rows that go, by kind and key; one that is not there is gone already."""
 
     def digest(self) -> str:
         """Tells this batch from every other: its token is random, its head and events are its own."""
@@ -67,7 +71,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a new leader starts from: the head and all rows of STATE_KINDS."""
+    """What a new leader starts from: the head, all rows of WHOLE_KINDS, and of LIVE_KINDS those that live."""
 
     head: int
     rows: Mapping[RowKind, Mapping[str, bytes]] = field(default_factory=dict[RowKind, Mapping[str, bytes]])
@@ -190,3 +194,16 @@ class BlackboardStore(Protocol):
     async def ping(self) -> Mapping[str, str]:
         """Facts about the server for health checks and `doctor`: version, durability, memory policy."""
         ...
+
+
+async def load(store: BlackboardStore, run: str) -> Loaded:
+    """`BlackboardStore.load` by the other methods."""
+    head = await store.head(run)
+    rows: dict[RowKind, Mapping[str, bytes]] = {}
+    for kind in WHOLE_KINDS:
+        rows[kind] = await store.rows(run, kind)
+    live = await store.rows(run, "live")
+    for kind in LIVE_KINDS:
+        keys = [name.removeprefix(f"{kind}:") for name in live if name.startswith(f"{kind}:")]
+        rows[kind] = await store.rows(run, kind, keys)
+    return Loaded(head, rows)

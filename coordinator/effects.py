@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard.encoding import decode_artifact, decode_steps
-from blackboard.state import RunState
+from blackboard.state import RunState, TaskRow
 from coordinator.decision import (
     Acknowledge,
     AnswerClaim,
@@ -129,31 +129,32 @@ class Release:
 
     def _answer_claim(self, effect: AnswerClaim) -> None:
         state = self._run.state
-        plain = all(
-            not state.tasks[lease.task].steps
-            and not state.directions[state.tasks[lease.task].direction].inputs
-            for lease in effect.granted
-        )
-        if plain:
-            grants = tuple(_grant(state, lease, effect.number) for lease in effect.granted)
+        tasks = [state.tasks[lease.task] for lease in effect.granted]
+        if all(not task.steps and not state.directions[task.direction].inputs for task in tasks):
+            leases = zip(effect.granted, tasks, strict=True)
+            grants = tuple(_grant(state, lease, task, effect.number) for lease, task in leases)
             self._reply(effect, grants, effect.refused)
         else:
-            self._tasks.start_soon(self._answer_with_reads, effect)
+            self._tasks.start_soon(self._answer_with_reads, effect, tasks)
 
-    async def _answer_with_reads(self, effect: AnswerClaim) -> None:
-        """Completes grants with inputs and journals; a store that fails leaves the claim to be repeated."""
+    async def _answer_with_reads(self, effect: AnswerClaim, tasks: Sequence[TaskRow]) -> None:
+        """Completes grants with inputs and journals; a store that fails leaves the claim to be repeated.
+
+        The rows are at hand, for a task may end meanwhile, and be forgotten.
+        """
         state = self._run.state
         grants: list[Grant] = []
         room = self._office.settings.limits.reply_bytes
         try:
-            for lease in effect.granted:
-                inputs = await self._inputs(state, lease, room)
+            for lease, task in zip(effect.granted, tasks, strict=True):
+                inputs = await self._inputs(state, task, room)
                 room -= sum(len(data) for _, data in inputs)
-                steps, room = await self._steps(state, lease, room)
+                steps, room = await self._steps(state, task, room)
                 grants.append(
                     _grant(
                         state,
                         lease,
+                        task,
                         effect.number,
                         inputs=tuple(artifact for artifact, _ in inputs),
                         steps=steps,
@@ -163,9 +164,8 @@ class Release:
             return
         self._reply(effect, tuple(grants), effect.refused)
 
-    async def _inputs(self, state: RunState, lease: Lease, room: int) -> list[tuple[Artifact, bytes]]:
+    async def _inputs(self, state: RunState, task: TaskRow, room: int) -> list[tuple[Artifact, bytes]]:
         """As many whole input artifacts as fit into `room` bytes, in their order."""
-        task = state.tasks[lease.task]
         ids = state.directions[task.direction].inputs
         rows = await self._office.store.artifacts(state.spec.run, ids)
         now_ms = self._office.clock.now_ms()
@@ -182,9 +182,8 @@ class Release:
                 found.append((artifact, data))
         return found
 
-    async def _steps(self, state: RunState, lease: Lease, room: int) -> tuple[tuple[Step, ...], int]:
+    async def _steps(self, state: RunState, task: TaskRow, room: int) -> tuple[tuple[Step, ...], int]:
         """The first page of the journal, and the room that it leaves."""
-        task = state.tasks[lease.task]
         keys = step_row_keys(task.id, 0, min(task.steps, STEPS_PAGE))
         if not keys:
             return (), room
@@ -214,12 +213,12 @@ class Release:
 def _grant(
     state: RunState,
     lease: Lease,
+    task: TaskRow,
     number: int,
     *,
     inputs: tuple[Artifact, ...] = (),
     steps: tuple[Step, ...] = (),
 ) -> Grant:
-    task = state.tasks[lease.task]
     direction = state.directions[task.direction]
     return Grant(
         task=task.id,

@@ -10,7 +10,7 @@ from itertools import chain
 
 import anyio
 
-from blackboard.encoding import encode_artifact, encode_event, encode_rows
+from blackboard.encoding import encode_artifact, encode_event, encode_marks, encode_rows
 from blackboard.events import Event
 from blackboard.store import Batch
 from coordinator.decide import decide
@@ -18,6 +18,7 @@ from coordinator.decision import Command, Decision, Effect, Env
 from coordinator.observations import Appended, LeadEnd, StoreRetry
 from coordinator.observing import observe
 from coordinator.office import Office
+from coordinator.recall import Recall
 from coordinator.run import Run
 from coordinator.segments import Segments
 from protocol.errors import HeadMismatch, NotFound, StaleLeader, StoreUnavailable
@@ -33,6 +34,7 @@ class GroupCommit:
         """The tentative state; for reading only."""
         self.committed = 0
         """Number of the last event that was committed from here; 0 before the first append."""
+        self.recall = Recall(office.store, run.state)
         self._office = office
         self._id = run.state.spec.run
         self._token = token
@@ -121,6 +123,7 @@ class GroupCommit:
             renewed, self.committed = started, self._head
             self._observe(anyio.current_time() - started)
             committed(effects)
+            self.recall.forget(batch.dropped)
             if self.run.state.totals.ended and not self._pending:
                 return "released"
 
@@ -129,14 +132,16 @@ class GroupCommit:
         self._events, self._pending = self._pending, []
         effects, self._effects = self._effects, []
         changes, posted = self.run.state.take_changes()
+        made, dropped = encode_marks(self.run.state.take_marks())
         batch = Batch(
             run=self._id,
             token=self._token,
             head=self._head,
             events=[encode_event(event) for event in self._events],
-            rows=encode_rows(changes),
+            rows=[*encode_rows(changes), *made],
             artifacts=[encode_artifact(artifact) for artifact in posted],
             trim=self._segments.before(self._head + len(self._events)),
+            dropped=dropped,
         )
         return batch, effects
 

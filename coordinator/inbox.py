@@ -25,6 +25,7 @@ from protocol.messages import (
     Record,
     RecordReply,
     RecordRequest,
+    RetryReply,
     RetryRequest,
     SwarmDiscoveries,
     SwarmDiscovery,
@@ -67,6 +68,7 @@ class Inbox:
         self._pace = pace
         self._tasks = tasks
         self._run = group.run.state.spec.run
+        self._recall = group.recall
         self._journals = Journals(office.store, group.run.state)
         self._unpacking = Unpacking(office.store, self._run)
         self._taken = 0
@@ -129,8 +131,23 @@ class Inbox:
 
     def _on_cancel(self, message: Message) -> None:
         request = self._admitted(message, CancelRequest)
-        if request is not None:
+        if request is None:
+            return
+        if self._recall.lacks(request.tasks):
+            self._tasks.start_soon(self._cancel_after_reading, request, message)
+        else:
             self._group.do(Cancel(request, message))
+
+    async def _cancel_after_reading(self, request: CancelRequest, message: Message) -> None:
+        """Tasks that have ended are not missing."""
+        with self._recall.holding():
+            try:
+                ended = await self._recall.tasks(request.tasks)
+            except StoreUnavailable as error:
+                self._office.post.refuse(message, error)
+                return
+            with self._recall.remembering(ended):
+                self._group.do(Cancel(request, message))
 
     def _on_pause(self, message: Message) -> None:
         request = self._admitted(message, PauseRequest)
@@ -140,11 +157,38 @@ class Inbox:
     def _on_retry(self, message: Message) -> None:
         request = self._admitted(message, RetryRequest)
         if request is not None:
-            self._group.do(Retry(request, message))
+            self._tasks.start_soon(self._retry_after_reading, request, message)
+
+    async def _retry_after_reading(self, request: RetryRequest, message: Message) -> None:
+        with self._recall.holding():
+            try:
+                request, tasks, inquiries = await self._recall.retriable(request)
+            except StoreUnavailable as error:
+                self._office.post.refuse(message, error)
+                return
+            if not request.tasks:
+                self._office.post.reply(message, RetryReply(retried=0))
+                return
+            with self._recall.remembering(tasks, inquiries):
+                self._group.do(Retry(request, message))
 
     def _on_answer(self, message: Message) -> None:
         request = self._admitted(message, AnswerRequest)
-        if request is not None:
+        if request is None:
+            return
+        if request.inquiry in self._group.run.state.inquiries:
+            self._group.do(AnswerInquiry(request, message))
+        else:
+            self._tasks.start_soon(self._answer_after_reading, request, message)
+
+    async def _answer_after_reading(self, request: AnswerRequest, message: Message) -> None:
+        """An answer to what ended with its task: the same again is fine, another is refused."""
+        try:
+            ended = await self._recall.inquiries([request.inquiry])
+        except StoreUnavailable as error:
+            self._office.post.refuse(message, error)
+            return
+        with self._recall.remembering(inquiries=ended):
             self._group.do(AnswerInquiry(request, message))
 
     def on_discovery(self, delivery: Delivery) -> None:
@@ -158,7 +202,9 @@ class Inbox:
             return
         source = delivery if len(discoveries) == 1 else Shared(delivery, len(discoveries))
         for discovery in discoveries:
-            if self._unpacking.needed(discovery):
+            if self._recall.lacks((discovery.task,)):
+                self._tasks.start_soon(self._commit_after_reading, discovery, source)
+            elif self._unpacking.needed(discovery):
                 self._tasks.start_soon(self._commit_after_unpacking, discovery, source)
             else:
                 self._commit(discovery, source)
@@ -170,6 +216,16 @@ class Inbox:
             source.nak(RETRY_SECONDS)
             return
         self._commit(whole, source)
+
+    async def _commit_after_reading(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:
+        """A result again, or too late: its task has ended and is forgotten."""
+        try:
+            ended = await self._recall.tasks([discovery.task])
+        except StoreUnavailable:
+            source.nak(RETRY_SECONDS)
+            return
+        with self._recall.remembering(ended):
+            self._group.do(Commit(discovery, source))
 
     def _commit(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:
         for event in self._group.do(Commit(discovery, source)).events:

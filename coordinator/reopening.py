@@ -5,10 +5,11 @@ import time
 
 import anyio
 
-from blackboard.encoding import decode_state, encode_event, encode_rows
+from blackboard.encoding import decode_state, encode_event, encode_marks, encode_rows
 from blackboard.store import Batch, BlackboardStore
 from coordinator.decide import decide
 from coordinator.decision import Effect, Env, Reply, Retry
+from coordinator.recall import Recall
 from coordinator.run import Run
 from coordinator.submit import RETRY_AFTER_SECONDS
 from protocol.errors import NotFound, Overloaded, StoreUnavailable
@@ -39,16 +40,20 @@ async def reopen(
         if not held.state.totals.ended:
             return None
         env = Env(time.time_ns() // 1_000_000, lambda: secrets.token_hex(12), lambda: 0.0)
-        decision = decide(held, Retry(request, None), env)
-        for event in decision.events:
-            held.apply(event)
+        recall = Recall(store, held.state)
+        request, tasks, inquiries = await recall.retriable(request)
+        with recall.remembering(tasks, inquiries):
+            decision = decide(held, Retry(request, None), env)
+            for event in decision.events:
+                held.apply(event)
         if decision.events:
             if len(await store.runs(active=True)) >= max_active:
                 raise Overloaded("active runs", max_active, RETRY_AFTER_SECONDS)
             await store.reopen(run)
             events = [encode_event(event) for event in decision.events]
-            rows = encode_rows(held.state.take_changes()[0])
-            await _append(store, Batch(run, token, loaded.head, events, rows))
+            made, dropped = encode_marks(held.state.take_marks())
+            rows = [*encode_rows(held.state.take_changes()[0]), *made]
+            await _append(store, Batch(run, token, loaded.head, events, rows, dropped=dropped))
         return _reply(decision.effects)
     finally:
         with anyio.move_on_after(1, shield=True):

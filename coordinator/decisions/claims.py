@@ -58,7 +58,7 @@ def _own_bytes(state: RunState, task: TaskRow) -> int:
 def _refusal(state: RunState, task: TaskRow | None, command: Claim, lease: Lease) -> str:
     """Why a claim is refused; empty when it is not."""
     if task is None:
-        return "no such task"
+        return "no such task is open"
     if state.totals.cancelling or state.totals.ended:
         return "the run is over"
     if task.token != lease.token or task.status == "queued":

@@ -1,5 +1,6 @@
 """What time and absence do: lost leases, deadlines, the end of exploration, the end of the run."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from blackboard import events as ev
@@ -212,11 +213,12 @@ def _verdict(state: RunState, env: Env, why: str) -> ev.RunEnded:
         if task.direction in last and task.status != "done":
             reason = f"agent {task.agent} ended {task.status}: {task.reason}"
             return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
-    names = {agent.name for agent in state.spec.agents if agent.trigger == "finish"}
-    before = [task for task in state.tasks.values() if task.agent not in names]
-    if before and all(task.status in {"failed", "dead"} for task in before):
-        reason = f"no task ended well; the first ended {before[0].status}: {before[0].reason}"
+    totals = state.totals
+    before = Counter(totals.tasks)
+    before.subtract(totals.finished)
+    if before.total() and before["failed"] + before["dead"] == before.total():
+        reason = f"no task ended well; the first ended {totals.first_failure}"
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
-    if not state.totals.tasks.get("done"):
+    if not totals.tasks.get("done"):
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason="no task ended well")
     return ev.RunEnded(at_ms=env.now_ms, status="done", reason=why or "nothing left to explore")

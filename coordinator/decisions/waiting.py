@@ -206,7 +206,7 @@ def settled(
     """
     decision.events += withdraw(state, task, env, "the task that asked has ended")
     inquiry = state.directions[task.direction].inquiry
-    row = state.inquiries[inquiry] if inquiry is not None else None
+    row = state.inquiries.get(inquiry) if inquiry is not None else None
     if row is not None and row.open:
         tell(state, row, task.agent, _outcome(outcome), env, decision)
 

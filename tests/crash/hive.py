@@ -19,7 +19,8 @@ from blackboard.encoding import decode_artifact, decode_event, decode_state, dec
 from blackboard.evolve import fold
 from blackboard.redis import RedisStore
 from blackboard.spec import AgentSpec, Budget, RunSpec
-from blackboard.state import RunState, TaskRow, Totals, snapshot
+from blackboard.state import RunState, TaskRow, Totals, living, snapshot
+from blackboard.store import LIVE_KINDS, WHOLE_KINDS, Loaded
 from coordinator.submit import submit
 from protocol import subjects
 from protocol.artifacts import digest_of
@@ -255,7 +256,10 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
 
 async def _check_rows(clients: Clients, run: str, state: RunState) -> None:
     loaded = await clients.store.load(run)
-    assert snapshot(decode_state(loaded)) == snapshot(state), "rows differ from the fold of the log"
+    everything = {kind: await clients.store.rows(run, kind) for kind in (*WHOLE_KINDS, *LIVE_KINDS)}
+    whole = decode_state(Loaded(loaded.head, everything))
+    assert snapshot(whole) == snapshot(state), "rows differ from the fold of the log"
+    assert living(decode_state(loaded)) == living(state), "a new leader would read other rows"
     assert loaded.head == state.head
 
 

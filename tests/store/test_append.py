@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from blackboard.store import Batch, BlackboardStore, LogEntry, RowWrite
+from blackboard.store import Batch, BlackboardStore, LogEntry, RowKind, RowWrite
 from protocol.errors import ArtifactConflict, HeadMismatch, NotFound, StaleLeader
 from tests.store.building import RUN, TTL, add, artifact, contents, create, events, put, task_row, write
 
@@ -19,6 +19,8 @@ async def test_what_was_appended_is_read_back(store: BlackboardStore):
         events("a", "b", "c"),
         [
             task_row("t1", "one"),
+            task_row("t0", "ended"),
+            RowWrite("live", "task:t1", b""),
             RowWrite("direction", "d1", b"\x00\xff"),
             RowWrite("step", "t1:000000", b"s"),
         ],
@@ -45,6 +47,29 @@ async def test_a_later_row_replaces_the_earlier_one_also_within_a_batch(store: B
     batch = Batch(RUN, "leader-1", head, events("a"), [task_row("t", "old"), task_row("t", "new")])
     await store.append(batch, ttl_seconds=TTL)
     assert await store.rows(RUN, "task") == {"t": b"new"}
+
+
+async def test_rows_go_with_an_append_and_a_new_leader_reads_those_that_live(store: BlackboardStore):
+    head = await create(store)
+    marks = [RowWrite("live", f"task:t{n}", b"") for n in range(9_000)]
+    rows = [task_row(f"t{n}") for n in range(9_000)]
+    head = await store.append(Batch(RUN, "leader-1", head, events("a"), [*rows, *marks]), ttl_seconds=TTL)
+    assert len((await store.load(RUN)).rows["task"]) == 9_000
+    gone: list[tuple[RowKind, str]] = [("live", f"task:t{n}") for n in range(8_999)]
+    batch = Batch(
+        RUN,
+        "leader-1",
+        head,
+        events("b"),
+        [task_row("t8999", "new")],
+        [write(1)],
+        dropped=[*gone, ("step", "no")],
+    )
+    for _ in range(2):
+        await store.append(batch, ttl_seconds=TTL)
+        assert (await store.load(RUN)).rows["task"] == {"t8999": b"new"}
+    assert len(await store.rows(RUN, "task")) == 9_000
+    assert await store.artifacts(RUN, ["art-1"]) == {"art-1": write(1).value}
 
 
 async def test_a_run_that_does_not_exist_is_empty(store: BlackboardStore):

@@ -36,8 +36,12 @@ ARTIFACTS = st.builds(
     st.none() | BODIES,
 )
 ROWS = st.builds(
-    RowWrite, st.sampled_from(["task", "step"]), st.sampled_from(["k1", "k2"]), st.binary(max_size=3)
+    RowWrite,
+    st.sampled_from(["task", "step", "live"]),
+    st.sampled_from(["k1", "k2", "task:k1"]),
+    st.binary(max_size=3),
 )
+DROPS = st.tuples(st.sampled_from(["task", "step", "live"]), st.sampled_from(["k1", "k2", "task:k1"]))
 APPENDS = st.tuples(
     st.just("append"),
     TOKENS,
@@ -45,6 +49,7 @@ APPENDS = st.tuples(
     st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=3),
     st.lists(ROWS, max_size=2),
     st.lists(ARTIFACTS, max_size=2),
+    st.lists(DROPS, max_size=2),
 )
 OPERATIONS = st.one_of(
     APPENDS,
@@ -65,9 +70,9 @@ OPERATIONS = st.one_of(
 
 async def answer(store: BlackboardStore, operation: tuple, last: list[Batch]) -> object:
     match operation:
-        case ("append", token, shift, names, rows, artifacts):
+        case ("append", token, shift, names, rows, artifacts, dropped):
             head = max(0, await store.head(RUN) + shift)
-            last[:] = [Batch(RUN, token, head, events(*names), rows, artifacts)]
+            last[:] = [Batch(RUN, token, head, events(*names), rows, artifacts, dropped=dropped)]
             return await store.append(last[0], ttl_seconds=TTL)
         case ("repeat",):
             return [await store.append(batch, ttl_seconds=TTL) for batch in last]
@@ -120,7 +125,7 @@ def test_both_stores_give_the_same_answers(server: RedisServer, operations: list
     async def compare() -> None:
         prefix = f"test-{secrets.token_hex(6)}"
         async with RedisStore(server.url, RedisSettings(prefix=prefix)) as redis:
-            setup = [("append", "", 0, ["created"], [], []), ("acquire", "one")]
+            setup = [("append", "", 0, ["created"], [], [], []), ("acquire", "one")]
             assert await answers(redis, setup + operations) == await answers(
                 MemoryStore(), setup + operations
             )

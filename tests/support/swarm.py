@@ -24,7 +24,7 @@ from blackboard.encoding import (
 from blackboard.evolve import fold
 from blackboard.memory import MemoryStore
 from blackboard.spec import RunSpec
-from blackboard.state import DirectionRow, RunState, TaskRow, Totals
+from blackboard.state import DirectionRow, RunState, TaskRow, Totals, living
 from blackboard.store import BlackboardStore
 from coordinator.observations import Observation, Observers
 from coordinator.service import Coordinator
@@ -147,6 +147,7 @@ class Swarm:
         assert state.totals == await self.totals(run)
         inquiries = (await self.store.rows(run, "inquiry")).items()
         assert state.inquiries == {key: decode_inquiry(row) for key, row in inquiries}
+        assert living(state) == set(await self.store.rows(run, "live"))
         assert [decode_event(encode_event(event)) for event in events] == events
         return state
 
