@@ -283,6 +283,8 @@ class Agent:
     publishes: tuple[str, ...] = ()
     runs_in: Literal["loop", "thread", "process"] = "loop"
     timeout: timedelta | None = None
+    takes_prompts: bool = False
+    """Whether it heeds the run's setting `instructions`."""
 
 
 def agent(

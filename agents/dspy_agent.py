@@ -7,7 +7,8 @@ summarize = dspy_agent("summarize", dspy.Predict(Summarize), consumes=[Page], pu
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from agents.agent import Agent, AgentFailure, Context, Discovery, agent
 from agents.dspy_model import ask, language_model
 from agents.dspy_tools import durable
 from agents.model_settings import ModelSettings, prepare_environment
+from agents.prompts import OWN, SETTING, prompts_of
 from protocol.messages import FollowUp
 
 _PROMISED_REWARD = 1.0
@@ -38,7 +40,7 @@ def dspy_agent(
     payloads, others from the first input payload that has a field of the name. The outputs make up
     one artifact of the type `publishes`; an output `reward` becomes the reward (1.0 without one) and
     `follow_ups`, a list of topics, directions of `follow_up_agent`. The run's `model` is asked, or
-    the module's own when the run names none.
+    the module's own when the run names none. The run's `instructions` take the place of the module's.
 
     :raises InvalidAgent: for a name that cannot be a subject's token.
     :raises UnknownArtifactType: for a payload model that was not registered with `@artifact`.
@@ -49,7 +51,8 @@ def dspy_agent(
         settings = ModelSettings.of(context.settings)
         prepare_environment()
         lm = None if settings is None else language_model(settings)
-        outputs = await ask(context, f"dspy/{name}", prepared, _inputs(context, prepared), lm)
+        instructed = _instructed(name, prepared, prompts_of(name, context.settings))
+        outputs = await ask(context, f"dspy/{name}", instructed, _inputs(context, instructed), lm)
         try:
             payload = publishes.model_validate(outputs)
         except ValidationError as error:
@@ -62,7 +65,30 @@ def dspy_agent(
             follow_ups=_follow_ups(outputs.get("follow_ups"), follow_up_agent),
         )
 
-    return agent(name, consumes=consumes, publishes=[publishes], timeout=timeout)(run)
+    declared = agent(name, consumes=consumes, publishes=[publishes], timeout=timeout)(run)
+    return replace(declared, takes_prompts=True)
+
+
+def _instructed(name: str, module: dspy.Module, prompts: Mapping[str, str]) -> dspy.Module:
+    """The module itself, or a copy of it whose predictors have other instructions.
+
+    :raises AgentFailure: (user) for a predictor that the module has not.
+    """
+    if not prompts:
+        return module
+    copy = module.deepcopy()
+    predictors: dict[str, Any] = dict(copy.named_predictors())
+    for predictor, text in prompts.items():
+        only = next(iter(predictors)) if len(predictors) == 1 else ""
+        found = predictors.get(predictor or only)
+        if found is None:
+            names = ", ".join(f"{name}.{one}" for one in predictors)
+            raise AgentFailure(
+                "user", f"setting {SETTING}: no predictor {name}.{predictor}; there are {names}"
+            )
+        own = found.signature.instructions
+        found.signature = found.signature.with_instructions(text.replace(OWN, own))
+    return copy
 
 
 def _inputs(context: Context, module: dspy.Module) -> dict[str, JsonValue]:

@@ -16,6 +16,7 @@ from anyio import BrokenWorkerProcess
 from agents.agent import Agent, AgentFailure, AgentFunction
 from agents.context import ProcessContext, TaskContext
 from agents.failures import FailedElsewhere, failure_of
+from agents.prompts import SETTING, check_unread
 from protocol.messages import Failure
 
 _log = logging.getLogger(__name__)
@@ -33,9 +34,12 @@ class Executor:
     async def run(self, agent: Agent, context: TaskContext) -> object:
         """What the agent's function returned.
 
-        :raises AgentFailure: as transient, when the process of an agent died.
+        :raises AgentFailure: as transient, when the process of an agent died; as the user's, when the run
+            has instructions for an agent that takes none.
         :raises FailedElsewhere: for whatever an agent raised in its process.
         """
+        if SETTING in context.settings and not agent.takes_prompts:
+            check_unread(agent.name, context.settings)
         if agent.runs_in == "thread":
             return await self._on_thread(agent, context)
         if agent.runs_in == "process":

@@ -91,7 +91,7 @@ class Journal:
         self, grant: Grant, board: Board, worker: str, incarnation: str, *, lost: Callable[[], object]
     ) -> None:
         self.grant = grant
-        self.replay = Replay()
+        self.replay = Replay(grant.steps_shared, pinned=grant.steps_pinned)
         self._board = board
         self._worker = worker
         self._incarnation = incarnation

@@ -1,7 +1,8 @@
 """What earlier attempts recorded, and how far this attempt has come through it. Pure.
 
 Values match by path, digest of the request and occurrence, so that concurrent siblings may come in any
-order; effects match by path and ordinal. A request that the journal does not hold, at a place where it
+order; effects match by path and ordinal. Steps that a fork shares with another run are pinned: they answer
+another request that comes in their place, too. A request that the journal does not hold, at a place where it
 holds another, is a divergence, unless the call failed there before (then it left a gap), or the path's
 steps overlapped (then their order means nothing).
 """
@@ -55,7 +56,9 @@ class UnderWay:
 class Replay:
     """The journal of one task as one attempt goes through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: int = 0, *, pinned: bool = False) -> None:
+        self._shared = shared
+        self._pinned = shared if pinned else 0
         self._values: dict[Key, dict[int, Entry]] = defaultdict(dict)
         self._ordered: dict[str, list[Entry]] = defaultdict(list)
         self._cursors: dict[str, int] = defaultdict(int)
@@ -98,10 +101,16 @@ class Replay:
         while (entry := recorded.get(occurrence)) is not None and entry.number in self._aside:
             occurrence += 1
         self._occurrences[key] = occurrence + 1
+        instead = None if entry is not None else self._instead(path, request)
+        if instead is not None and self.is_pinned(instead):
+            entry, instead = instead, None
         if entry is not None:
             entry.used = True
-            return Place(occurrence, entry, None)
-        return Place(occurrence, None, self._instead(path, request))
+        return Place(occurrence, entry, instead)
+
+    def is_pinned(self, entry: Entry) -> bool:
+        """Whether a step answers whatever is asked in its place."""
+        return entry.number < self._pinned
 
     def _instead(self, path: str, request: str) -> Entry | None:
         """The recorded step in whose place another request has come."""
@@ -154,21 +163,29 @@ class Replay:
         return tuple(dict.fromkeys(self._failed.pop(path, ())))
 
     def effects_after(self, entry: Entry, branch: str) -> Sequence[Entry]:
-        """Intents of a branch that were recorded after a step, and that this attempt has not come to."""
+        """Intents of a branch that were recorded after a step, and that this attempt has not come to.
+
+        Those of another run are not among them: what was done there is done anew here.
+        """
         intents = (one for recorded in self._intents.values() for one in recorded.values())
         return [
             one
             for one in intents
             if one.number > entry.number
+            and one.number >= self._shared
             and self._open(one, branch)
             and one.step.occurrence not in self._passed[one.step.path]
         ]
 
     def values_from(self, entry: Entry, branch: str) -> Sequence[int]:
-        """Numbers of a branch's values from a step on that this attempt has not come to."""
-        values = (one for recorded in self._ordered.values() for one in recorded)
-        numbers = [one.number for one in values if self._open(one, branch) and one.number >= entry.number]
-        return sorted(numbers)
+        """Numbers of a branch's values from a step on that this attempt has not come to.
+
+        And of its intents, where another run recorded them.
+        """
+        values = [one for recorded in self._ordered.values() for one in recorded]
+        intents = (one for recorded in self._intents.values() for one in recorded.values())
+        found = (*values, *(one for one in intents if one.number < self._shared))
+        return sorted(one.number for one in found if self._open(one, branch) and one.number >= entry.number)
 
     def _open(self, entry: Entry, branch: str) -> bool:
         if entry.used or entry.number in self._aside:
@@ -180,9 +197,14 @@ class Replay:
         if divergence.verdict == "failed":
             return
         self._aside.update(divergence.set_aside)
-        entry = self._numbered[divergence.number]
-        if entry.step.kind == "intent":
-            self._passed[entry.step.path].add(entry.step.occurrence)
+        for number in (divergence.number, *divergence.set_aside):
+            step = self._numbered[number].step
+            if step.kind == "intent":
+                self._passed[step.path].add(step.occurrence)
+
+    def is_shared(self, entry: Entry) -> bool:
+        """Whether a step was made in the run that this one comes from."""
+        return entry.number < self._shared
 
     def told(self, entry: Entry) -> Sequence[Step]:
         """The steps from whose requests that of a step is told, itself the last."""

@@ -149,9 +149,10 @@ class Steps:
     async def _effect_place(self, request: Request, branch: str) -> EffectPlace:
         while True:
             place = self._replay.effect(request.path)
-            if place.intent is None or place.intent.step.request == request.digest:
+            intent = place.intent
+            if intent is None or intent.step.request == request.digest or self._replay.is_pinned(intent):
                 return place
-            await self._diverge(request, place.intent, branch)
+            await self._diverge(request, intent, branch)
 
     def _key(self, path: str, ordinal: int) -> str:
         grant = self._journal.grant
@@ -225,7 +226,8 @@ class Steps:
         with self._waits.moves():
             recorded = await self._journal.text_of(instead)
         effects = self._replay.effects_after(instead, branch)
-        effects = (instead, *effects) if instead.step.kind == "intent" else effects
+        if instead.step.kind == "intent" and not self._replay.is_shared(instead):
+            effects = (instead, *effects)
         reason = "the run's setting on_divergence is `fail`" if self._policy == "fail" else ""
         if effects and not reason:
             reason = await self._held_back(request, instead, recorded, effects)

@@ -12,8 +12,8 @@
 --   :ix:<term>      zset    artifact id by artifact number
 --   :terms          set     every term that has an index
 --   :time           zset    artifact number, 12 digits, by the latest creation time up to that number
---   :body:<digest>  string  a whole body; persistent once an artifact names it
---   :bodies         set     digests of the bodies that artifacts name
+--   :body:<digest>  string  a whole body; persistent once an artifact or a step names it
+--   :bodies         set     digests of the bodies that artifacts and steps name
 -- `skew` is the largest step back that creation times ever made, in ms. `expires_ms` is there once the run
 -- has been finished: keys made after that expire with the rest.
 --
@@ -24,6 +24,7 @@
 --       then the number of row kinds of which rows go, then for each: kind, number of rows, the key of each
 --       then the number of artifacts, then for each:
 --         id, number (12 digits), digest, created_ms, body or "", stored value, number of terms, terms
+--       then the number of further bodies that stay, then the digest of each
 --
 -- Returns the new head, or a refusal: {"stale"}, {"head", actual}, {"conflict", artifact id}, {"body", digest}.
 
@@ -89,6 +90,12 @@ for _ = 1, tonumber(ARGV[artifacts_at - 1]) do
   end
   at = at + 7 + tonumber(ARGV[at + 6])
 end
+local bodies_at = at + 1
+for number = bodies_at, at + tonumber(ARGV[at]) do
+  if redis.call('EXISTS', root .. ':body:' .. ARGV[number]) == 0 then
+    return { 'body', ARGV[number] }
+  end
+end
 
 -- Writes
 
@@ -148,6 +155,11 @@ for _, from in ipairs(artifacts) do
 end
 if #artifacts > 0 then
   redis.call('HSET', key(':meta'), 'time', string.format('%.0f', time), 'skew', string.format('%.0f', skew))
+end
+
+for number = bodies_at, bodies_at + tonumber(ARGV[bodies_at - 1]) - 1 do
+  redis.call('PERSIST', key(':body:' .. ARGV[number]))
+  redis.call('SADD', key(':bodies'), ARGV[number])
 end
 
 for name in pairs(made) do

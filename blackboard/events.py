@@ -14,6 +14,7 @@ from protocol.messages import NO_USAGE, Answer, Failure, Id, Step, Usage, Wait
 from protocol.plain import Class, plain
 
 MICRO = 1_000_000
+Ending = Literal["done", "failed", "cancelled", "dead"]
 LENIENT = ConfigDict(allow_inf_nan=False, extra="ignore")
 
 
@@ -178,7 +179,7 @@ class TaskRequeued(Event):
     task: Id
     token: Id
     cause: Literal[
-        "silent", "restarted", "unlisted", "released", "transient", "capacity", "answered", "paused"
+        "silent", "restarted", "unlisted", "released", "transient", "capacity", "answered", "paused", "forked"
     ]
     reason: str
     uses_attempt: bool = True
@@ -209,7 +210,7 @@ class TaskSettled(Event):
     kind = "task_settled"
     task: Id
     token: Id | Literal[""]
-    status: Literal["done", "failed", "cancelled", "dead"]
+    status: Ending
     reason: str = ""
     worker: Id | None = None
     reward_micro: int = 0
@@ -267,6 +268,24 @@ class StepsRecorded(Event):
     first: int
     """Number of the first of these steps in the task's journal, from 0."""
     steps: tuple[Step, ...]
+
+
+@event
+class JournalShared(Event):
+    """Steps of another run that a task has when it begins here; `RunSpec.origin` counts them."""
+
+    kind = "journal_shared"
+    task: Id
+    steps: tuple[Step, ...]
+
+
+@event
+class HistoryShared(Event):
+    """All before this was made, and paid, in the run that this one comes from (`RunSpec.origin`)."""
+
+    kind = "history_shared"
+    tasks: int
+    """Tasks that had ended there."""
 
 
 @event
@@ -386,6 +405,8 @@ EVENTS: dict[str, type[Event]] = {
         ArtifactPosted,
         ResultRefused,
         StepsRecorded,
+        JournalShared,
+        HistoryShared,
         WorkerLost,
         InquiryAsked,
         InquiryAnswered,

@@ -12,6 +12,7 @@ from blackboard import events as ev
 from blackboard.budgets import NONE, Account, amounts_of
 from blackboard.events import Event
 from blackboard.rewards import Told, expire, recount, start, tell
+from blackboard.spec import Origin
 from blackboard.state import (
     DirectionRow,
     InquiryRow,
@@ -227,12 +228,25 @@ def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
         agent=event.agent,
         visit=event.visit,
         created_ms=event.at_ms,
+        began=state.head + 1,
     )
+    if state.spec.origin is not None:
+        _adopt(totals, task, state.spec.origin)
     if event.choice is not None:
         state.changes["choice", task.id] = event.choice
     index_task(state, task)
     state.marks[f"task:{task.id}"] = True
     return task
+
+
+def _adopt(totals: Totals, task: TaskRow, origin: Origin) -> None:
+    """A task begins with what is recorded of it in the run that this one comes from."""
+    journal = origin.journals.get(task.id)
+    if journal is not None:
+        task.steps = task.shared_steps = journal.steps
+        task.usage = task.shared = journal.usage
+        task.divergences = journal.divergences
+        totals.shared = totals.shared.plus(journal.usage)
 
 
 def _task_claimed(state: RunState, event: ev.TaskClaimed) -> None:
@@ -289,6 +303,7 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     task.reward_micro, task.artifacts = event.reward_micro, event.artifacts
     task.usage = task.usage.plus(event.usage)
     task.settled_ms = event.at_ms
+    task.ended = state.head + 1
     state.journals.pop(task.id, None)
     mark(state, task)
     direction = _direction(state, task.direction)
@@ -320,7 +335,7 @@ def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
         _move(state, task, "queued")
         task.token = task.stop = ""
         task.worker = task.incarnation = None
-        task.tries = task.settled_ms = task.reward_micro = 0
+        task.tries = task.settled_ms = task.ended = task.reward_micro = 0
         task.reason = event.reason
         mark(state, task)
     for task in state.tasks.values():
@@ -360,6 +375,22 @@ def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
         if task.reserved is not None:
             used = amounts_of(spent, unknown_cost=task.reserved[3])
             task.reserved = totals.accounts[task.agent].draw(task.reserved, used)
+
+
+def _journal_shared(state: RunState, event: ev.JournalShared) -> None:
+    for number, step in enumerate(event.steps):
+        state.changes["step", f"{event.task}:{number:06d}"] = step
+
+
+def _history_shared(state: RunState, event: ev.HistoryShared) -> None:
+    """What was counted up to now is the source's; budgets of use begin anew."""
+    del event
+    totals = _totals(state)
+    totals.shared, totals.usage = totals.shared.plus(totals.usage), NO_USAGE
+    totals.accounts = {agent: Account(begun=one.begun) for agent, one in totals.accounts.items()}
+    for identity in state.tasks:
+        task = _task(state, identity)
+        task.shared, task.shared_steps = task.usage, task.steps
 
 
 def usage_of(steps: Iterable[Step]) -> Usage:
@@ -494,6 +525,8 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.ArtifactPosted: _artifact_posted,
     ev.ResultRefused: _result_refused,
     ev.StepsRecorded: _steps_recorded,
+    ev.JournalShared: _journal_shared,
+    ev.HistoryShared: _history_shared,
     ev.WorkerLost: _record_only,
     ev.InquiryAsked: _inquiry_asked,
     ev.InquiryAnswered: _inquiry_answered,

@@ -121,6 +121,9 @@ class MemoryStore:
                 raise ArtifactConflict(artifact.id)
             if artifact.body is not None and self._body(state, artifact.body) is None:
                 raise NotFound("body", artifact.body)
+        for body in batch.bodies:
+            if self._body(state, body) is None:
+                raise NotFound("body", body)
 
     def _apply(self, state: _Run, batch: Batch, digest: str) -> None:
         if batch.events:
@@ -142,6 +145,8 @@ class MemoryStore:
                     insort(state.index.setdefault(term, []), (artifact.number, artifact.id))
                 if artifact.body is not None:
                     state.bodies[artifact.body].expires = NEVER
+        for body in batch.bodies:
+            state.bodies[body].expires = NEVER
 
     async def release(self, run: str, token: str) -> None:
         await anyio.lowlevel.checkpoint()

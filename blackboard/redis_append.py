@@ -66,6 +66,8 @@ def pack_append(root: str, batch: Batch, ttl_seconds: float) -> bytes:
     args.append(b"%d" % len(batch.artifacts))
     for artifact in batch.artifacts:
         add_artifact(args, artifact)
+    args.append(b"%d" % len(batch.bodies))
+    args += [body.encode() for body in batch.bodies]
     return b"*%d\r\n" % len(args) + b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args])
 
 

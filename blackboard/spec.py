@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from protocol.messages import Count, FollowUp, Id, Record, Unit
+from protocol.messages import Count, FollowUp, Id, Record, Unit, Usage
 
 Amounts = tuple[int, int, int, int]
 """Model calls, tool calls, tokens, micro-dollars."""
@@ -70,6 +70,50 @@ class AgentSpec(Record):
     """None: what its tasks have used on average so far, and nothing for the first."""
 
 
+class Change(Record):
+    """One thing that a run does otherwise than the run that it comes from. `of`: whose, if not the run's."""
+
+    what: Literal["goal", "topic", "model", "prompt"]
+    of: str = ""
+    was: JsonValue = None
+    now: JsonValue = None
+
+
+class SharedJournal(Record):
+    """Recorded steps of another run that a task has when it begins, and what they had cost there."""
+
+    steps: Count
+    usage: Usage
+    divergences: Count = 0
+
+
+class Origin(Record):
+    """Where a run comes from that shares the history of another.
+
+    `fork`: shared steps answer whatever is asked in their place. `replay`: only the same request again;
+    at the first difference the rest of a journal is set aside.
+    """
+
+    verb: Literal["fork", "replay"]
+    run: Id
+    root: Id
+    """The first run of the line: ids are derived in its name, so the same thing has one id in all of them."""
+    head: Count
+    """Number of the source's last event when it was read."""
+    task: Id | None = None
+    """Where the runs part; None: at the beginning."""
+    step: Count | None = None
+    """The first step of that task's journal that is not shared; None: the task as a whole."""
+    changes: tuple[Change, ...] = ()
+    journals: dict[Id, SharedJournal] = Field(default_factory=dict[Id, SharedJournal])
+    """Those of tasks that had not ended, by task."""
+
+    def is_like(self, other: "Origin") -> bool:
+        """Whether both say the same of where a run comes from, whenever they were read."""
+        apart = {"head", "journals"}
+        return self.model_dump(exclude=apart) == other.model_dump(exclude=apart)
+
+
 class RunSpec(Record):
     """A run as submitted."""
 
@@ -87,3 +131,10 @@ class RunSpec(Record):
     seed: Count = 0
     keep_seconds: Annotated[float, Field(gt=0)] | None = None
     """How long the run stays readable after its end; None leaves it to the coordinator's settings."""
+    origin: Origin | None = None
+    """Set by `fork` and `replay` alone."""
+
+    @property
+    def namespace(self) -> str:
+        """The run in whose name ids are derived."""
+        return self.run if self.origin is None else self.origin.root

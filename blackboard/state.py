@@ -29,6 +29,10 @@ class TaskRow:
     agent: str
     visit: int
     created_ms: int
+    began: int = 0
+    """Number of the event that dispatched it first."""
+    ended: int = 0
+    """Number of the event that settled it; 0 while it is open."""
     status: TaskStatus = "queued"
     attempt: int = 0
     """Number of the newest dispatch."""
@@ -45,9 +49,13 @@ class TaskRow:
     reason: str = ""
     reward_micro: int = 0
     usage: Usage = NO_USAGE
+    shared: Usage = NO_USAGE
+    """That part of `usage` which another run has paid, whose history this one shares."""
     failure: Failure | None = None
     artifacts: int = 0
     steps: int = 0
+    shared_steps: int = 0
+    """So many of its first steps were made in that run."""
     unknown: int = 0
     """Recorded intents without an outcome."""
     divergences: int = 0
@@ -166,6 +174,8 @@ class Totals:
     first_failure: str = ""
     """How the first task of another agent ended badly, since tasks were last retried."""
     usage: Usage = NO_USAGE
+    shared: Usage = NO_USAGE
+    """What the shared history had cost the run that it comes from; not in `usage`."""
     paces: dict[str, int] = field(default_factory=dict[str, int])
     """By agent with a rate: until when its dispatches up to now take, in wall-clock milliseconds."""
     accounts: dict[str, Account] = field(default_factory=dict[str, Account])

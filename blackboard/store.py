@@ -60,6 +60,8 @@ class Batch:
     """Groups of events that end before this position leave the log; rows and artifacts stay."""
     dropped: Sequence[tuple[RowKind, str]] = ()
     """Rows that go, by kind and key; one that is not there is gone already."""
+    bodies: Sequence[str] = ()
+    """Digests of further bodies put before, treated like those that artifacts name."""
 
     def digest(self) -> str:
         """Tells this batch from every other: its token is random, its head and events are its own."""

@@ -103,7 +103,7 @@ class Release:
         state = self._run.state
         row = state.inquiries[identity]
         if row.open:
-            subject, message_id = subjects.inquiry(row.wait.target), f"{identity}.asked"
+            subject, message_id = subjects.inquiry(row.wait.target), f"{state.spec.run}.{identity}.asked"
             bell = SwarmInquiry(
                 run=state.spec.run,
                 inquiry=identity,
@@ -113,7 +113,7 @@ class Release:
                 until_ms=row.until_ms,
             )
         elif row.answer is not None:
-            subject, message_id = subjects.response(row.asker), f"{identity}.answered"
+            subject, message_id = subjects.response(row.asker), f"{state.spec.run}.{identity}.answered"
             bell = SwarmResponse(
                 run=state.spec.run,
                 inquiry=identity,
@@ -205,7 +205,9 @@ class Release:
         _, data = self._office.post.sealed(letter)
         try:
             with anyio.move_on_after(BURY_SECONDS, shield=True):
-                await self._office.transport.publish(subjects.DEAD, data, message_id=f"dead-{letter.task}")
+                await self._office.transport.publish(
+                    subjects.DEAD, data, message_id=f"{letter.run}.{letter.task}.dead"
+                )
         except TransportUnavailable:
             return
 
@@ -220,6 +222,7 @@ def _grant(
     steps: tuple[Step, ...] = (),
 ) -> Grant:
     direction = state.directions[task.direction]
+    origin = state.spec.origin
     return Grant(
         task=task.id,
         token=lease.token,
@@ -236,5 +239,7 @@ def _grant(
         settings=state.spec.settings,
         steps=steps,
         steps_more=len(steps) < task.steps,
+        steps_shared=task.shared_steps,
+        steps_pinned=origin is not None and origin.verb == "fork",
         deadline_ms=deadline_ms(state, task.agent),
     )

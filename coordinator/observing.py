@@ -36,7 +36,7 @@ def observe(event: Event, state: RunState, observers: Observers) -> None:
             spent = usage_of(event.steps)
             if not spent.is_nothing:
                 observers.notify(Spent(run, state.tasks[event.task].agent, spent))
-        case ev.TaskRequeued():
+        case ev.TaskRequeued() if event.cause != "forked":
             observers.notify(Requeued(run, state.tasks[event.task].agent, event.cause))
         case ev.ResultRefused():
             observers.notify(Refused("result", "stale"))

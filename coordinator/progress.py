@@ -44,7 +44,10 @@ class Progress:
                 yield from self._settled(event)
             case ev.StepsRecorded():
                 self._spent(usage_of(event.steps))
-            case ev.TaskRequeued():
+            case ev.HistoryShared():
+                self.cost_microdollars = 0
+                yield f"{event.tasks:,} tasks are shared with the run that this one comes from"
+            case ev.TaskRequeued() if event.cause != "forked":
                 yield f"task {event.task} waits for another attempt: {event.reason}"
             case ev.TaskSuspended():
                 agent = self.agents.pop(event.task, "?")

@@ -53,14 +53,15 @@ async def reopen(
             events = [encode_event(event) for event in decision.events]
             made, dropped = encode_marks(held.state.take_marks())
             rows = [*encode_rows(held.state.take_changes()[0]), *made]
-            await _append(store, Batch(run, token, loaded.head, events, rows, dropped=dropped))
+            batch = Batch(run, token, loaded.head, events, rows, dropped=dropped)
+            await append_until_definite(store, batch)
         return _reply(decision.effects)
     finally:
         with anyio.move_on_after(1, shield=True):
             await store.release(run, token)
 
 
-async def _append(store: BlackboardStore, batch: Batch) -> None:
+async def append_until_definite(store: BlackboardStore, batch: Batch) -> None:
     """Repeats the same batch until the answer is definite, within the lease."""
     for _ in range(ATTEMPTS - 1):
         try:

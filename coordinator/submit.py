@@ -26,6 +26,8 @@ async def submit(
     :raises StoreUnavailable: when it may or may not have been created: submit it again.
     """
     check(spec)
+    if spec.origin is not None:
+        raise InvalidMessage("origin", "is set by the verbs `fork` and `replay`", "leave it out")
     known = (await store.rows(spec.run, "run", ["spec"])).get("spec")
     if known is not None:
         if RunSpec.model_validate_json(known) != spec:

@@ -376,6 +376,10 @@ class Grant(Lease):
     settings: dict[str, JsonValue] = {}
     steps: Annotated[tuple[Step, ...], FailFast()] = ()
     steps_more: bool = False
+    steps_shared: Count = 0
+    """So many of the first steps were made in the run that this one comes from."""
+    steps_pinned: bool = False
+    """Those answer whatever is asked in their place."""
     deadline_ms: Count | None = None
 
 

@@ -78,6 +78,7 @@ def _as_json(
         "seconds": ((totals.ended_ms or now_ms()) - totals.created_ms) / 1000,
         "budget": _budget(record),
         "usage": plain(totals.usage),
+        "shared": plain(totals.shared),
         "tasks": states(tasks),
         "agents": {agent: states(rows) for agent, rows in by_agent.items()},
         "usage_by_agent": {agent: plain(_spent(rows)) for agent, rows in by_agent.items()},
@@ -163,6 +164,7 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
     tokens = f"{usage.tokens_in:,} tokens in ({usage.tokens_cached:,} cached), {usage.tokens_out:,} out"
     yield "usage", f"{usage.model_calls:,} model calls, {usage.tool_calls:,} tool calls; {tokens}"
     yield "cost", money(usage.cost_microdollars)
+    yield from _origin(record)
     yield "leader", f"{totals.leader or 'none yet'}; {_takeovers(totals)} takeovers"
     if totals.refused:
         yield "refused", f"{totals.refused:,} late results"
@@ -172,6 +174,16 @@ def _lines(record: RunRecord, shown: Mapping[str, Any]) -> Iterator[tuple[str, s
         yield "report", shown["report"]
     elif totals.types.get("report"):
         yield "report", f"coordinator artifacts {totals.run} --type report"
+
+
+def _origin(record: RunRecord) -> Iterator[tuple[str, str]]:
+    origin = record.spec.origin
+    if origin is not None:
+        calls = record.totals.shared.model_calls
+        yield (
+            "shares",
+            f"{calls:,} model calls with run {origin.run}, which has paid for them ({origin.verb})",
+        )
 
 
 def _takeovers(totals: Totals) -> int:

@@ -46,7 +46,7 @@ def follow_ups(run: Run, task: TaskRow | None, proposals: Sequence[FollowUp], en
 
 def _same(run: Run, proposal: FollowUp, opened: Collection[str]) -> tuple[str, float | None]:
     """The direction that a proposal names: its own, or one that says nearly the same, and how nearly."""
-    identity = direction_id(run.state.spec.run, proposal.agent, proposal.topic, proposal.inputs)
+    identity = direction_id(run.state.spec.namespace, proposal.agent, proposal.topic, proposal.inputs)
     similar = run.similar.get(proposal.agent)
     if similar is None or proposal.inputs or identity in run.state.directions or identity in opened:
         return identity, None
@@ -145,7 +145,7 @@ def finishing(state: RunState, env: Env) -> ev.DirectionOpened | None:
     for agent in state.spec.agents:
         if agent.trigger == "finish":
             proposal = FollowUp(agent=agent.name, topic=_round(state), max_visits=1)
-            identity = direction_id(state.spec.run, agent.name, proposal.topic)
+            identity = direction_id(state.spec.namespace, agent.name, proposal.topic)
             if identity not in state.directions:
                 return _opened(state, None, proposal, identity, env)
     return None
@@ -154,7 +154,7 @@ def finishing(state: RunState, env: Env) -> ev.DirectionOpened | None:
 def finishers(state: RunState) -> frozenset[str]:
     """The directions in which the finishing agents have their say in this round."""
     names = (agent.name for agent in state.spec.agents if agent.trigger == "finish")
-    return frozenset(direction_id(state.spec.run, name, _round(state)) for name in names)
+    return frozenset(direction_id(state.spec.namespace, name, _round(state)) for name in names)
 
 
 def _round(state: RunState) -> str:

@@ -65,7 +65,7 @@ def _first_visit(
     number = direction.numbered + 1
     return ev.TaskDispatched(
         at_ms=env.now_ms,
-        task=task_id(state.spec.run, direction.id, number),
+        task=task_id(state.spec.namespace, direction.id, number),
         direction=direction.id,
         agent=direction.agent,
         visit=number,

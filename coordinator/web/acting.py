@@ -8,8 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from coordinator.commands import cancel as cancel_verb
+from coordinator.commands import parting
+from coordinator.commands.parting import point_of
 from coordinator.commands.submit import spec_from
+from coordinator.forking import Verb
 from coordinator.operating import OPERATOR_NAME, Operator
+from coordinator.overrides import PartRequest
 from coordinator.records import the_one
 from coordinator.submit import submit as submit_run
 from coordinator.web.bodies import body_of, bytes_of
@@ -41,6 +45,20 @@ class Signal(Record):
 
     value: JsonValue = None
     answerer: Id = OPERATOR_NAME
+
+
+class Fork(PartRequest):
+    """A run that shares this one's history up to a point."""
+
+    at: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(:[0-9]{1,9})?$")]
+    """The task before which the runs part, or `TASK:STEP` for a step of its journal."""
+
+
+class Replay(PartRequest):
+    """The run once more, against its journals."""
+
+    task: Id | None = None
+    """Where it begins; without it, at the beginning."""
 
 
 async def submit(operator: Operator, request: Request) -> Response:
@@ -79,6 +97,24 @@ async def retry(operator: Operator, request: Request) -> Response:
     run = await _run(operator, request)
     reply = await operator.retry(run, await body_of(request, RetryRequest))
     return JSONResponse({"run": run, **reply.model_dump(mode="json")})
+
+
+async def fork(operator: Operator, request: Request) -> Response:
+    wanted = await body_of(request, Fork)
+    return await _part(operator, request, "fork", point_of(wanted.at), wanted)
+
+
+async def replay(operator: Operator, request: Request) -> Response:
+    wanted = await body_of(request, Replay)
+    return await _part(operator, request, "replay", (wanted.task, None), wanted)
+
+
+async def _part(
+    operator: Operator, request: Request, verb: Verb, at: tuple[str | None, int | None], wanted: PartRequest
+) -> Response:
+    parted = await parting.part(operator, request.path_params["run"], verb, at, wanted)
+    location = {"Location": f"/v1/runs/{parted.spec.run}"}
+    return JSONResponse(parting.as_json(parted), 201 if parted.created else 200, location)
 
 
 async def answer(operator: Operator, request: Request) -> Response:

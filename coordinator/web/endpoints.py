@@ -69,6 +69,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", f"{RUN}/frontier", "The run's directions, as their policies rank them.", reading.frontier
     ),
+    Endpoint("GET", f"{RUN}/compare/{{other}}", "The outcomes of two runs side by side.", reading.compared),
     Endpoint("POST", f"{RUN}/cancel", "End a run, or some of its tasks.", acting.cancel, body=CancelRequest),
     Endpoint("POST", f"{RUN}/pause", "Let nothing new begin.", acting.pause, body=acting.Reason),
     Endpoint("POST", f"{RUN}/resume", "Let a paused run go on.", acting.resume, body=acting.Nothing),
@@ -78,6 +79,20 @@ ENDPOINTS = (
         "Begin tasks again that ended without a result; all that are dead, if none is named.",
         acting.retry,
         body=RetryRequest,
+    ),
+    Endpoint(
+        "POST",
+        f"{RUN}/fork",
+        "Begin a run that shares this one's history up to a point.",
+        acting.fork,
+        body=acting.Fork,
+    ),
+    Endpoint(
+        "POST",
+        f"{RUN}/replay",
+        "Run this once more against its journals, in a new run.",
+        acting.replay,
+        body=acting.Replay,
     ),
     Endpoint(
         "POST", f"{RUN}/inquiries/{{inquiry}}", "Answer what a task asks.", acting.answer, body=acting.Given

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from coordinator.commands import compare as compare_verb
 from coordinator.commands import frontier as frontier_verb
 from coordinator.commands import inquiries as inquiries_verb
 from coordinator.commands import runs as runs_verb
@@ -74,6 +75,11 @@ async def runs(operator: Operator, request: Request) -> Response:
 async def run(operator: Operator, request: Request) -> Response:
     records, identity = await _found(operator, request)
     return _json(await show_verb.described(records, identity))
+
+
+async def compared(operator: Operator, request: Request) -> Response:
+    names = request.path_params["run"], request.path_params["other"]
+    return _json(plain(await compare_verb.compared_runs(operator.records, *names)))
 
 
 async def events(operator: Operator, request: Request) -> Response:

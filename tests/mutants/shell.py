@@ -96,8 +96,8 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a worker forgets a result once it is published",
         "agents/outbox.py",
-        "        self._bytes += len(data)\n        subject",
-        "        self._bytes += len(data)\n        del self._kept[message.token]\n        subject",
+        "        self._bytes += size\n        self._posted",
+        "        self._bytes += size\n        del self._kept[message.token]\n        self._posted",
         ("tests/worker/test_outbox.py", *SWARM),
     ),
     Mutant(

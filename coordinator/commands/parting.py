@@ -1,0 +1,127 @@
+"""What `fork` and `replay` have in common: options, and what became of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from blackboard.spec import Change
+from coordinator.commands.acting import operating
+from coordinator.commands.asking import fresh_id
+from coordinator.commands.shared import now_ms
+from coordinator.forking import Forking, Parted, Verb
+from coordinator.history import Point
+from coordinator.invocation import Invocation
+from coordinator.operating import Operator
+from coordinator.output import emit_json, message
+from coordinator.overrides import Overrides, PartRequest
+from coordinator.records import LATEST
+from protocol.errors import InvalidMessage, InvalidSettings
+from protocol.strict_json import dotted
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def override_options(function: Function) -> Function:
+    """What may be changed."""
+    for option in (
+        click.option(
+            "--id", "identity", metavar="RUN", help="Id of the new run; the same again is the same."
+        ),
+        click.option(
+            "--prompt",
+            "prompts",
+            multiple=True,
+            metavar="AGENT[.PREDICTOR]=TEXT",
+            help="Other instructions of a DSPy module; {instructions} stands for those that it has.",
+        ),
+        click.option("--model", metavar="MODEL", help="Another language model."),
+        click.option("--topic", metavar="TEXT", help="Another topic of the task at which the runs part."),
+        click.option("--goal", metavar="TEXT", help="Another goal."),
+    ):
+        function = option(function)
+    return function
+
+
+def request_of(
+    identity: str | None, prompts: Sequence[str], model: str | None, topic: str | None, goal: str | None
+) -> PartRequest:
+    """:raises InvalidMessage: naming the override that is wrong."""
+    given: dict[str, Any] = {"id": identity, "model": model, "topic": topic, "goal": goal}
+    texts: dict[str, str] = {}
+    for prompt in prompts:
+        name, equals, text = prompt.partition("=")
+        if not equals:
+            raise InvalidSettings("--prompt", f"{prompt!r} has no text", "write AGENT=TEXT")
+        texts[name] = text
+    fields = {name: value for name, value in given.items() if value is not None}
+    try:
+        return PartRequest.model_validate({**fields, "prompts": texts})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidMessage(dotted(first["loc"]), first["msg"], "give another") from None
+
+
+def point_of(at: str) -> tuple[str, int | None]:
+    """The task and the step of `TASK[:STEP]`."""
+    task, colon, step = at.partition(":")
+    if colon and not step.isdecimal():
+        raise InvalidSettings(
+            "--at", f"{step!r} is no step", "give its number in `coordinator tasks RUN TASK`"
+        )
+    return task, int(step) if colon else None
+
+
+async def part(
+    operator: Operator, prefix: str, verb: Verb, at: tuple[str | None, int | None], request: PartRequest
+) -> Parted:
+    """Makes a run of another, both named as an operator names them."""
+    run = await operator.records.find(prefix)
+    task = None if at[0] is None else (await operator.records.task(run, at[0])).id
+    forking = Forking(operator.store, operator.transport, operator.max_active_runs)
+    now = now_ms()
+    overrides = Overrides.model_validate(request.model_dump(exclude={"id", "at"}))
+    return await forking.part(
+        run, verb, Point(task, at[1]), overrides, request.id or fresh_id(now), now_ms=now
+    )
+
+
+async def run_verb(
+    invocation: Invocation, prefix: str, verb: Verb, at: tuple[str | None, int | None], request: PartRequest
+) -> None:
+    """Makes the run and says what it shares."""
+    async with operating(invocation) as operator:
+        parted = await part(operator, prefix, verb, at, request)
+    if invocation.json:
+        emit_json(as_json(parted))
+        return
+    origin = parted.spec.origin
+    if not parted.created:
+        message(f"run {parted.spec.run} was there already")
+    source = LATEST if origin is None else origin.run
+    message(f"shares {parted.tasks:,} finished tasks and {parted.steps:,} steps of others with run {source}")
+    for change in () if origin is None else origin.changes:
+        message(worded(change))
+    click.echo(parted.spec.run)
+
+
+def worded(change: Change) -> str:
+    """What is changed, in words."""
+    whose = f" of {change.of}" if change.of else ""
+    return f"{change.what}{whose}: {change.now}" + ("" if change.was is None else f" (was: {change.was})")
+
+
+def as_json(parted: Parted) -> dict[str, Any]:
+    """The new run, and what it shares."""
+    origin = parted.spec.origin
+    return {
+        "run": parted.spec.run,
+        "created": parted.created,
+        "source": origin and origin.run,
+        "task": origin and origin.task,
+        "step": origin and origin.step,
+        "changes": [change.model_dump(mode="json") for change in origin.changes] if origin else [],
+        "shared_tasks": parted.tasks,
+        "shared_steps": parted.steps,
+    }

@@ -1,0 +1,101 @@
+"""What a run may do otherwise than the run whose history it shares, and the spec that says so. Pure."""
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from blackboard.spec import Change, RunSpec
+from coordinator.history import Source
+from protocol.errors import InvalidMessage
+from protocol.messages import TOPIC_LIMIT, Id, Record
+
+INSTRUCTIONS = "instructions"
+"""The setting of a run that holds prompts, by agent, or by agent, a dot and the predictor's name."""
+PROMPT_LENGTH = 16_000
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_LENGTH)]
+
+
+class Overrides(Record):
+    """What is changed; None is as it was."""
+
+    goal: Text | None = None
+    topic: Annotated[str, StringConstraints(min_length=1, max_length=TOPIC_LIMIT)] | None = None
+    """Of the task where the runs part."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    prompts: dict[str, Text] = Field(default_factory=dict[str, Text], max_length=64)
+    """Instructions of DSPy modules, by agent, or by agent, a dot and the predictor's name."""
+
+
+class PartRequest(Overrides):
+    """A request to make a run of another."""
+
+    id: Id | None = None
+    """Of the new run; the same request under the same id is the same run."""
+
+
+def changes(source: Source, task: str | None, overrides: Overrides) -> tuple[Change, ...]:
+    """What the overrides change of a run.
+
+    :raises InvalidMessage: for one that changes nothing, or that nobody in the run would read.
+    """
+    found: list[Change] = []
+    spec = source.spec
+    if overrides.goal is not None:
+        found.append(Change(what="goal", was=spec.goal, now=overrides.goal))
+    if overrides.topic is not None:
+        found.append(_topic(source, task, overrides.topic))
+    if overrides.model is not None:
+        if not any(row.usage.model_calls for row in source.tasks.values()):
+            problem = f"no task of run {spec.run} has called a model, so another one would change nothing"
+            raise InvalidMessage("model", problem, "leave it out")
+        found.append(Change(what="model", was=spec.settings.get("model"), now=overrides.model))
+    for name, text in overrides.prompts.items():
+        agent = name.partition(".")[0]
+        names = [one.name for one in spec.agents]
+        if agent not in names:
+            raise InvalidMessage(
+                f"prompts.{name}", f"run {spec.run} has no agent {agent!r}", f"name one of {', '.join(names)}"
+            )
+        found.append(Change(what="prompt", of=name, was=_prompts(spec).get(name), now=text))
+    for change in found:
+        if change.was == change.now:
+            field = f"prompts.{change.of}" if change.what == "prompt" else change.what
+            raise InvalidMessage(
+                field, f"is what run {spec.run} has already", "give another, or leave it out"
+            )
+    return tuple(found)
+
+
+def _topic(source: Source, task: str | None, topic: str) -> Change:
+    if task is None:
+        raise InvalidMessage("topic", "belongs to the task where the runs part", "name the task")
+    row = source.tasks[task]
+    if row.visit > 1:
+        raise InvalidMessage(
+            "topic",
+            f"task {task} is visit {row.visit} of its direction, whose earlier visits keep their topic",
+            "name the task of the first visit",
+        )
+    direction = next(one for one in source.directions if one.id == row.direction)
+    return Change(what="topic", of=task, was=direction.topic, now=topic)
+
+
+def _prompts(spec: RunSpec) -> dict[str, JsonValue]:
+    known = spec.settings.get(INSTRUCTIONS)
+    return known if isinstance(known, dict) else {}
+
+
+def changed(spec: RunSpec, made: tuple[Change, ...]) -> RunSpec:
+    """A specification with goal, model and prompts as the changes say."""
+    settings = dict(spec.settings)
+    prompts = {one.of: one.now for one in made if one.what == "prompt"}
+    if prompts:
+        settings[INSTRUCTIONS] = {**_prompts(spec), **prompts}
+    goal = spec.goal
+    for one in made:
+        if one.what == "model":
+            settings["model"] = one.now
+        elif one.what == "goal":
+            goal = str(one.now)
+    return spec.model_copy(update={"goal": goal, "settings": settings})
