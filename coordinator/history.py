@@ -14,6 +14,7 @@ from blackboard.evolve import step_key, usage_of
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, InquiryRow, TaskRow
 from protocol.artifacts import Artifact
+from protocol.errors import InvalidMessage
 from protocol.ids import derive
 from protocol.messages import Step, Usage
 
@@ -68,6 +69,8 @@ def before(source: Source, point: Point) -> Part:
 
     At a step, that is whatever had ended when its task ended: nothing of it can have known the task's result,
     which nobody sees before. Before a task, it is what had ended when the task was dispatched first.
+
+    :raises InvalidMessage: for a task that answers another, which had not ended either.
     """
     part = Part()
     if point.task is None:
@@ -95,6 +98,12 @@ def before(source: Source, point: Point) -> Part:
                 part.ended[task.id] = task
             elif task.began < until:
                 part.under_way[task.id] = task
+    if target.id not in part.under_way:
+        raise InvalidMessage(
+            "at",
+            f"task {target.id} answers task {last.task}, which had not ended",
+            f"part at task {last.task}",
+        )
     return part
 
 
