@@ -40,8 +40,7 @@ class Effort:
 
     gates: int
     """Of trees; flat worlds, which take long, get two fifths of them."""
-    listed: int
-    held_out: int
+    shares: int
     compared: int
     stopping: int
 
@@ -52,9 +51,7 @@ class Effort:
 
     @classmethod
     def of(cls, seeds: int) -> "Effort":
-        return cls(
-            seeds, max(seeds // 5, 4), max(3 * seeds // 10, 4), max(seeds // 10, 1), max(seeds // 16, 1)
-        )
+        return cls(seeds, max(3 * seeds // 5, 4), max(seeds // 20, 1), max(seeds // 16, 1))
 
 
 def write_page(path: Path, effort: Effort, record: Record) -> bool:
@@ -77,8 +74,8 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         "beside": table(beside),
         "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
-        "listed": shares.section(settings.listed(), effort.listed, record),
-        "held_out": shares.section(settings.held_out(), effort.held_out, record),
+        "listed": shares.section(settings.listed(), effort.shares, record),
+        "held_out": shares.section(settings.held_out(), effort.shares, record),
         "explained": stopping.explained(effort.stopping),
         "stopping": stopping.table(
             [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
@@ -161,11 +158,11 @@ A band is one standard error to each side.
 
 ## Share of the best policy
 
-{shares.EXPLAINED}
+{shares.explained(effort.shares)}
 
 ### Listed settings
 
-All settings that the gates are about, at every number of workers. {shares.seeds_played(effort.listed)}
+All settings that the gates are about, at every number of workers.
 
 {parts["listed"]}
 
@@ -173,7 +170,7 @@ All settings that the gates are about, at every number of workers. {shares.seeds
 
 Drawn at random from wide ranges (`bench/frontier/settings.py`) before the default was last changed; no choice
 about a policy was made on them. The *short* ones are runs of a few dozen visits by many workers, whose first
-guesses may mislead. {shares.seeds_played(effort.held_out)}
+guesses may mislead.
 
 {parts["held_out"]}
 

@@ -151,16 +151,13 @@ def section(settings: Sequence[Setting], seeds: int, record: Record) -> str:
     return "\n".join(lines)
 
 
-EXPLAINED = f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies
-({", ".join((*JUDGED, *RIVALS))}), which play the same seeds. The largest of many noisy means is too large; so
-the best policy is picked on half of the seeds and judged on the other half, and the other way round. A share
-may then exceed 1. After ± its standard error, from {RESAMPLES} resamplings of the seeds. The interval is that
-of the least of all shares drawn anew with these errors: luck makes it lie too low."""
-
-
-def seeds_played(seeds: int) -> str:
-    """How many, in a sentence."""
+def explained(seeds: int) -> str:
+    """The sentences above the tables."""
     most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], SLOW))
-    return f"""Seeds: {", ".join(JUDGED)} {most},
-the others {rivals}, {SLOW} {slow}; in settings of more than {LONG:,} visits a fifth of that, at least 4, and
-{SLOW} none."""
+    return f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies. All play the
+same seeds: {", ".join(JUDGED)} {most}; {", ".join(RIVALS[:-1])} {rivals}; {SLOW} {slow}.
+In settings of more than {LONG:,} visits it is a fifth of that, at least 4, and {SLOW} plays none. The
+largest of many noisy means is too large; so the best policy is picked on half of the seeds and judged on the
+other half, and the other way round. A share may then exceed 1. After ± its standard error, from {RESAMPLES}
+resamplings of the seeds. The interval is that of the least of all shares drawn anew with these errors: luck
+makes it lie too low."""
