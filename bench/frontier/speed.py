@@ -57,7 +57,7 @@ def rows_of(count: int, rng: Random) -> list[DirectionRow]:
     return rows
 
 
-def rate(action: Callable[[], object], seconds: float = SECONDS) -> float:
+def rate(action: Callable[[], object], seconds: float) -> float:
     """Calls per second of processor time, over about that time."""
     began = time.process_time()
     action()
@@ -70,7 +70,7 @@ def rate(action: Callable[[], object], seconds: float = SECONDS) -> float:
     return done / passed
 
 
-def measured(count: int) -> Speed:
+def measured(count: int, seconds: float = SECONDS) -> Speed:
     rng = Random(count)
     held = resident_bytes()
     rows = rows_of(count, rng)
@@ -115,12 +115,12 @@ def measured(count: int) -> Speed:
         frontier.changed(row)
 
     def scan() -> None:
-        index = frontier.policy.at(frontier.pooled)
+        indexes = frontier.policy.at(frontier.pooled)
         arms = frontier.arms()
-        max(arms, key=lambda arm: index(arm.count, arm.mean, arm.in_flight, -math.inf))
+        max(arms, key=lambda arm: indexes[arm.group](arm.count, arm.mean, arm.in_flight, -math.inf))
 
     cycle()
-    speeds = rate(lambda: frontier.choose(0, 0)), rate(index), rate(cycle), rate(scan, 1.0)
+    speeds = [rate(action, seconds) for action in (lambda: frontier.choose(0, 0), index, cycle, scan)]
     return Speed(count, build, *speeds, frontier_bytes // count, row_bytes // count)
 
 

@@ -10,6 +10,7 @@ from bench.frontier.charts import Curve, chart
 from bench.frontier.page import COMPARED, Effort, lai_robbins, write_page
 from bench.frontier.record import Record
 from bench.frontier.settings import Setting
+from bench.frontier.speed import measured
 from bench.frontier.worlds import Flat, Tree, gradual
 
 SMALL_TREE = Tree(ratio=0.85, visits=60)
@@ -71,3 +72,9 @@ def test_a_curve_is_drawn_with_its_band_inside_the_frame() -> None:
 def test_the_bound_of_lai_and_robbins_is_below_what_is_reached_by_visiting_at_random() -> None:
     world = Flat(10, graded=False)
     assert 10 < lai_robbins(world, seeds=4) < 100
+
+
+def test_speed_is_measured_of_choices_of_whole_visits_and_of_scans() -> None:
+    speed = measured(300, seconds=0.05)
+    assert speed.directions == 300
+    assert speed.choices_per_s > speed.cycles_per_s > speed.scans_per_s > 0
