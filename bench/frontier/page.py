@@ -162,7 +162,7 @@ A band is one standard error to each side.
 
 ### Listed settings
 
-All settings that the gates are about, at every number of workers.
+All settings that the gates are about, with few and many workers.
 
 {parts["listed"]}
 

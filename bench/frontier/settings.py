@@ -30,12 +30,12 @@ def gates() -> list[Setting]:
 
 
 def listed() -> list[Setting]:
-    """All that the gates are about: trees, flat worlds and depletion, at every number of workers."""
+    """All that the gates are about: trees, flat worlds and depletion, with few and many workers."""
     found = [Setting(name, tree, w, "reward") for name, tree in TREES.items() for w in (4, 16, 64)]
     for k in (10, 50, 200):
         for graded in (False, True):
             name = f"flat K={k}{' graded' if graded else ''}"
-            found += [Setting(name, Flat(k, graded), w, "regret") for w in (1, 4, 16, 64)]
+            found += [Setting(name, Flat(k, graded), w, "regret") for w in (16, 64)]
     for drift in (abrupt, gradual):
         for graded in (False, True):
             name = f"{drift.__name__} K=50{' graded' if graded else ''}"

@@ -22,6 +22,8 @@ JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb")
 SLOW = "thompson"
 """A rival whose choices scan all directions: it plays no long settings."""
 RIVALS = ("kl-ucb-plus-plus", "ucb1", "moss", "progressive-widening", "puct", SLOW)
+SHORT = 100
+"""Visits up to which all policies play all seeds."""
 LONG = 1_000
 """Visits beyond which a setting is played with a fifth of the seeds."""
 
@@ -41,13 +43,15 @@ class Share:
     """Mean latent reward of the policy, whatever the measure of the setting."""
     value: float
     error: float
-    """Standard error: of the shares of resampled seeds."""
+    """Standard error: of the shares of resampled seeds, beside the policies that were picked."""
     best: str
     """The policy with the highest mean on all seeds."""
 
 
 def seeds_of(setting: Setting, policy: str, seeds: int) -> int:
     """How many seeds a policy plays: fewer in long settings, and of rivals; at least 4, or none."""
+    if setting.world.visits <= SHORT:
+        return seeds
     long = setting.world.visits > LONG
     if policy == SLOW:
         return 0 if long else max(4, seeds // 5)
@@ -73,19 +77,19 @@ def played(setting: Setting, seeds: int, record: Record) -> Rewards:
 def share(setting: Setting, rewards: Rewards, policy: str) -> Share:
     """The share of a policy that played at least as many seeds as any other, at least 4."""
     rng = Random(f"resamples {setting.name}")
-    halves = _halves(len(rewards[policy]))
+    halves = range(0, len(rewards[policy]), 2), range(1, len(rewards[policy]), 2)
+    picked = [_best(rewards, policy, half) for half in halves]
+    judged = list(zip(picked, reversed(halves), strict=True))
     resampled = [
-        _crossed(rewards, policy, [rng.choices(half, k=len(half)) for half in halves])
-        for _ in range(RESAMPLES)
+        _mean([_of(rewards, policy, best, half, rng) for best, half in judged]) for _ in range(RESAMPLES)
     ]
-    everything = [seed for half in halves for seed in half]
     return Share(
         setting=setting.name,
         workers=setting.workers,
         reward=_mean(rewards[policy]),
-        value=_crossed(rewards, policy, halves),
+        value=_mean([_of(rewards, policy, best, half) for best, half in judged]),
         error=_deviation(resampled),
-        best=_best(rewards, policy, everything),
+        best=_best(rewards, policy, range(len(rewards[policy]))),
     )
 
 
@@ -100,28 +104,23 @@ def worst(found: Sequence[Share]) -> tuple[Share, float, float]:
     return min(found, key=lambda one: one.value), least[49], least[949]
 
 
-def _halves(seeds: int) -> tuple[Sequence[int], Sequence[int]]:
-    return range(0, seeds, 2), range(1, seeds, 2)
-
-
-def _crossed(rewards: Rewards, policy: str, halves: Sequence[Sequence[int]]) -> float:
-    shares: list[float] = []
-    for picked_on, judged_on in (halves, halves[::-1]):
-        best = _best(rewards, policy, picked_on)
-        own = _mean([rewards[policy][seed] for seed in judged_on])
-        shares.append(own / (own + _ahead(rewards, best, policy, judged_on)))
-    return _mean(shares)
-
-
 def _best(rewards: Rewards, policy: str, seeds: Sequence[int]) -> str:
-    return max(rewards, key=lambda other: _ahead(rewards, other, policy, seeds))
+    return max(rewards, key=lambda other: _mean(_ahead(rewards, other, policy, seeds) or [-math.inf]))
 
 
-def _ahead(rewards: Rewards, other: str, policy: str, seeds: Sequence[int]) -> float:
-    """By how much the other is ahead of the policy on the seeds that it played."""
+def _of(rewards: Rewards, policy: str, best: str, seeds: Sequence[int], rng: Random | None = None) -> float:
+    """The share on these seeds, or on as many drawn from them."""
+    own = [rewards[policy][seed] for seed in seeds]
+    ahead = _ahead(rewards, best, policy, seeds)
+    if rng is not None:
+        own, ahead = rng.choices(own, k=len(own)), rng.choices(ahead, k=len(ahead))
+    return _mean(own) / (_mean(own) + _mean(ahead))
+
+
+def _ahead(rewards: Rewards, other: str, policy: str, seeds: Sequence[int]) -> list[float]:
+    """By how much the other is ahead of the policy, on each of the seeds that it played."""
     own, others = rewards[policy], rewards[other]
-    ahead = [others[seed] - own[seed] for seed in seeds if seed < len(others)]
-    return _mean(ahead) if ahead else -math.inf
+    return [others[seed] - own[seed] for seed in seeds if seed < len(others)]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -156,8 +155,8 @@ def explained(seeds: int) -> str:
     most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], SLOW))
     return f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies. All play the
 same seeds: {", ".join(JUDGED)} {most}; {", ".join(RIVALS[:-1])} {rivals}; {SLOW} {slow}.
-In settings of more than {LONG:,} visits it is a fifth of that, at least 4, and {SLOW} plays none. The
-largest of many noisy means is too large; so the best policy is picked on half of the seeds and judged on the
-other half, and the other way round. A share may then exceed 1. After ± its standard error, from {RESAMPLES}
-resamplings of the seeds. The interval is that of the least of all shares drawn anew with these errors: luck
-makes it lie too low."""
+In settings of up to {SHORT} visits all play {most}; in those of more than {LONG:,} it is a fifth of that, at
+least 4, and {SLOW} plays none. The largest of many noisy means is too large; so the best policy is picked on
+half of the seeds and judged on the other half, and the other way round. A share may then exceed 1. After ±
+its standard error, from {RESAMPLES} resamplings of the seeds. The interval is that of the least of all shares
+drawn anew with these errors: luck makes it lie too low."""

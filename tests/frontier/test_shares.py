@@ -7,10 +7,10 @@ import pytest
 
 from bench.frontier.record import Record
 from bench.frontier.settings import Setting
-from bench.frontier.shares import LONG, Share, seeds_of, share, worst
+from bench.frontier.shares import LONG, SHORT, Share, seeds_of, share, worst
 from bench.frontier.worlds import Tree
 
-SETTING = Setting("small", Tree(visits=30), 4, "reward")
+SETTING = Setting("small", Tree(visits=130), 4, "reward")
 
 
 def noisy(mean: float, seeds: int, rng: Random) -> list[float]:
@@ -57,9 +57,21 @@ def test_the_worst_share_comes_with_an_interval() -> None:
     assert low < 0.8 < high
 
 
+def test_a_rival_that_played_few_seeds_does_not_make_the_share_unsure() -> None:
+    rng = Random(1)
+    own = noisy(0.4, 24, rng)
+    rewards = {"own": own, "rival": [reward + 0.1 for reward in own[:4]]}
+    found = share(SETTING, rewards, "own")
+    assert found.value == pytest.approx(0.8, abs=0.02)
+    assert found.error < 0.02
+
+
 def test_long_settings_are_played_with_fewer_seeds() -> None:
     long = Setting("long", Tree(visits=LONG + 1), 4, "reward")
+    short = Setting("short", Tree(visits=SHORT), 4, "reward")
+    assert seeds_of(short, "thompson", 40) == 40
     assert seeds_of(SETTING, "adaptive", 40) == 40
+    assert seeds_of(SETTING, "thompson", 40) == 8
     assert seeds_of(long, "adaptive", 40) == 8
     assert seeds_of(long, "puct", 40) == 4
     assert seeds_of(long, "thompson", 40) == 0
