@@ -4,7 +4,7 @@ Declared by `@agent("explore", publishes=[Passage])` above `async def explore(co
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, Protocol, TypeVar
@@ -206,6 +206,16 @@ class Context(Protocol):
         """Sleeps for so long, or until a moment of the coordinator's wall clock."""
         ...
 
+    def provider(self, name: str) -> AbstractAsyncContextManager["ProviderCall"]:
+        """Around one call of a service that many tasks need, such as a model's provider.
+
+        The swarm has one circuit breaker for it: a capacity or transient AgentFailure that leaves the block,
+        or what the block says of its call, may open it. Calls of journaled models are within such blocks.
+
+        :raises ProviderDown: where it lets no call through, before the block; or after it has been opened.
+        """
+        ...
+
     def progress(self) -> None:
         """Says that the task moves; a task without progress is reported to the operator."""
         ...
@@ -224,6 +234,29 @@ class AgentFailure(Exception):
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+
+
+class ProviderDown(AgentFailure):
+    """A provider does not answer, or asks for patience: its circuit breaker lets no call through.
+
+    Not caught, the task pauses until it does, without using up an attempt.
+    """
+
+    def __init__(self, provider: str, reason: str, *, retry_after: timedelta) -> None:
+        super().__init__("capacity", f"provider {provider}: {reason}", retry_after=retry_after)
+        self.provider = provider
+
+
+class ProviderCall(Protocol):
+    """A call of a provider that is under way."""
+
+    def answered(self) -> None:
+        """The provider has answered, whatever is raised now: a bad request is no fault of its own."""
+        ...
+
+    def failed(self, reason: str, *, limited: bool = False, retry_after: timedelta | None = None) -> None:
+        """It has not, or with an error of its own; or it is `limited`, and asks for patience."""
+        ...
 
 
 class WaitTimedOut(AgentFailure):

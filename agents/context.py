@@ -1,18 +1,19 @@
 """What an agent is handed: its task, the board and the journal."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import JsonValue
 
-from agents.agent import Found, Payload_co, Priced, Reconcile, View
+from agents.agent import Found, Payload_co, Priced, ProviderCall, Reconcile, View
 from agents.board import Board
 from agents.branches import branch
 from agents.journal import Journal
 from agents.ledger import Holding
 from agents.observations import Observers, StepReplayed
+from agents.providers import Providers
 from agents.steps import Steps
 from agents.view import BoardView, load
 from agents.waiting import Suspend, Waits
@@ -33,6 +34,7 @@ class TaskContext:
         observers: Observers,
         open_journal: OpenJournal,
         suspend: Suspend,
+        providers: Providers,
     ) -> None:
         self.run = grant.run
         self.task = grant.task
@@ -51,6 +53,7 @@ class TaskContext:
         self._open_journal = open_journal
         self._opened: Journal | None = None
         self._made: Steps | None = None
+        self._providers = providers
         self._waits = Waits(holding, suspend)
 
     @property
@@ -119,6 +122,9 @@ class TaskContext:
 
     async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:
         await self._waits.time(self._journal(), seconds=seconds, until_ms=until_ms)
+
+    def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
+        return self._providers.call(self.run, name)
 
     def _journal(self) -> Journal:
         if self._opened is None:
@@ -236,6 +242,9 @@ class ProcessContext:
 
     async def sleep(self, seconds: float | None = None, *, until_ms: int | None = None) -> None:  # noqa: ARG002
         raise OutOfReach("way to wait")
+
+    def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:  # noqa: ARG002
+        raise OutOfReach("way to know what providers do")
 
     def progress(self) -> None:
         """Nothing: a process is stopped by its timeout."""

@@ -12,9 +12,12 @@ answered from the journal looks to DSPy like one that is answered from its cache
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from functools import cache, partial
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -25,11 +28,19 @@ from dspy.clients.execution import PreparedCall, aexecute, execute, finalize, pr
 from dspy.clients.legacy_outputs import plain
 from dspy.utils import exceptions as dspy_errors
 from dspy.utils.callback import with_callbacks
-from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMTimeoutError, LMTransportError
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMError,
+    LMProviderError,
+    LMRateLimitError,
+    LMServerError,
+    LMTimeoutError,
+    LMTransportError,
+)
 from pydantic import BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
 
-from agents.agent import KeptAside, Priced
+from agents.agent import KeptAside, Priced, ProviderDown
 from agents.dspy_scope import Scope, current_scope
 from protocol.messages import Usage
 
@@ -45,6 +56,8 @@ ERROR_FIELDS = (
     "retry_after",
 )
 MAY_HAVE_BEEN_BILLED = (LMTimeoutError, LMTransportError)
+
+UNNAMABLE = re.compile(r"[^A-Za-z0-9_.:@\[\]-]")
 
 Execute = Callable[[], Awaitable[CallResult]]
 
@@ -114,13 +127,15 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
 
     async def made() -> Priced:
         try:
-            result = await run()
+            result = await _through(scope, lm, run)
         except ContextWindowExceededError as error:
             return Priced({"error": _told(error)}, Usage(model_calls=1))
         except LMError as error:
             own.append(error)
             cost = None if isinstance(error, MAY_HAVE_BEEN_BILLED) else 0
             raise KeptAside({"error": _told(error)}, Usage(model_calls=1, cost_microdollars=cost)) from error
+        except ProviderDown:
+            raise  # it ends the attempt, whatever the program makes of it
         except Exception as error:
             own.append(error)
             raise
@@ -136,6 +151,32 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
             scope.failure = error
         raise
     return fresh[0] if fresh else _loaded(cast("Mapping[str, Any]", value))
+
+
+async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
+    """Makes a call, if the circuit breaker of its provider lets it. What the provider refuses for a fault
+    of the request, it has answered.
+    """
+    async with scope.context.provider(provider_of(lm)) as call:
+        try:
+            return await run()
+        except LMRateLimitError as error:
+            wait = None if error.retry_after is None else timedelta(seconds=max(0.0, error.retry_after))
+            call.failed(str(error), limited=True, retry_after=wait)
+            raise
+        except (LMTimeoutError, LMServerError, LMTransportError) as error:
+            call.failed(f"{type(error).__name__}: {error}")
+            raise
+        except LMProviderError:
+            call.answered()
+            raise
+
+
+def provider_of(lm: dspy.BaseLM) -> str:
+    """`openai` of `openai/gpt-5-mini`; with the host where calls go to an address of their own."""
+    name = str(lm.model).partition("/")[0]
+    host = urlsplit(str(lm.kwargs.get("api_base") or "")).netloc.rpartition("@")[2]
+    return UNNAMABLE.sub("-", f"{name}@{host}" if host else name)[:200] or "-"
 
 
 def request_of(lm: dspy.BaseLM, call: PreparedCall) -> JsonValue:

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
-from agents.agent import AgentFailure
+from agents.agent import AgentFailure, ProviderDown
 from agents.board import BoardRefused
 from agents.outside import outside_failure
 from protocol.messages import Failure
@@ -57,7 +57,8 @@ def _passing(cause: BaseException) -> bool:
 def _declared(cause: AgentFailure) -> Failure:
     pause = None if cause.retry_after is None else min(max(cause.retry_after.total_seconds(), 0.0), 86_400.0)
     kind = cast("Expected", cause.kind)
-    return Failure(kind=kind, message=_fitting(str(cause)), retry_after_seconds=pause)
+    provider = cause.provider if isinstance(cause, ProviderDown) else None
+    return Failure(kind=kind, message=_fitting(str(cause)), retry_after_seconds=pause, provider=provider)
 
 
 def _bug(cause: BaseException, error: BaseException) -> Failure:

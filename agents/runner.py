@@ -23,6 +23,7 @@ from agents.journal import Journal
 from agents.ledger import Holding, Ledger
 from agents.observations import LeaseLost, Observers, Outcome, TaskFinished, TaskStarted
 from agents.outbox import Outbox
+from agents.providers import Providers
 from agents.results import Outgoing, Put, checked, describe, outgoing, suspended
 from agents.view import BoardView, parse
 from protocol.artifacts import Artifact
@@ -59,7 +60,7 @@ class Running:
 class Runner:
     """Runs at most as many tasks at once as there are slots. `freed` is called after slots became free."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts of a worker, once
         self,
         tasks: TaskGroup,
         agents: Mapping[str, Agent],
@@ -69,6 +70,7 @@ class Runner:
         executor: Executor,
         observers: Observers,
         freed: Callable[[], None],
+        providers: Providers,
     ) -> None:
         self._tasks = tasks
         self._agents = agents
@@ -78,6 +80,7 @@ class Runner:
         self._executor = executor
         self._observers = observers
         self._freed = freed
+        self._providers = providers
         self._running: dict[str, Running] = {}
         self._ready: deque[Running] = deque()
         self._idle: list[anyio.Event] = []
@@ -190,6 +193,7 @@ class Runner:
             self._observers,
             lambda: self._journal(running),
             running.suspend,
+            self._providers,
         )
         seconds = self._seconds_left(running)
         if seconds is None:

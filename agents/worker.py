@@ -101,6 +101,7 @@ class _Process:
             drain_seconds=worker.drain_seconds,
             republish_seconds=worker.republish_seconds,
             max_buffered_bytes=worker.max_buffered_bytes,
+            probe_seconds=self._settings.breaker.probe_seconds,
         )
 
     def _connect(self, role: str) -> AbstractAsyncContextManager[Transport]:

@@ -20,6 +20,7 @@ from agents.intake import Intake
 from agents.ledger import Ledger
 from agents.observations import Draining, MessageRefused, Observers, Offered
 from agents.outbox import Outbox
+from agents.providers import Providers
 from agents.pulse import Pulse
 from agents.runner import Runner
 from protocol import subjects
@@ -51,6 +52,8 @@ class Limits:
     """How long a discovery waits for its receipt before it is published again."""
     max_buffered_bytes: int = 64 * 1024 * 1024
     """Bound on discoveries that wait for their receipts."""
+    probe_seconds: float = 120
+    """How long a call may take that finds out whether a provider is back."""
 
 
 class Worker:
@@ -77,6 +80,7 @@ class Worker:
         self._draining = anyio.Event()
         self.executor = Executor(limits.slots, limits.processes)
         self._board = Board(transport, identity, chance)
+        self._providers = Providers(self._board, limits.probe_seconds, identity.wall_ms)
         self._outbox = Outbox(
             transport,
             self.ledger,
@@ -95,6 +99,7 @@ class Worker:
             self._observers.notify(Offered(self.ledger.agents, self.ledger.slots))
             async with (
                 self._transport.subscribe(control, self._hear),
+                self._transport.subscribe(subjects.BREAKERS, self._providers.hear),
                 self._pulse.beating(self.ledger),
                 self._intake.pulling(),
             ):
@@ -126,6 +131,7 @@ class Worker:
             self.executor,
             self._observers,
             self._top_up,
+            self._providers,
         )
         claims = Claims(
             tasks,

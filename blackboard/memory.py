@@ -58,9 +58,10 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All runs at one moment."""
+    """All runs at one moment, and what they share."""
 
     runs: Mapping[str, _Run]
+    shared: Mapping[str, tuple[int, bytes]] = field(default_factory=dict[str, tuple[int, bytes]])
 
 
 class MemoryStore:
@@ -69,6 +70,7 @@ class MemoryStore:
     def __init__(self, now: Callable[[], float] = anyio.current_time) -> None:
         self._now = now
         self._runs: dict[str, _Run] = {}
+        self._shared: dict[str, tuple[int, bytes]] = {}
         self._created = 0
         self._replies_to_lose = 0
 
@@ -77,11 +79,12 @@ class MemoryStore:
         self._replies_to_lose += count
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(copy.deepcopy(self._runs))
+        return Snapshot(copy.deepcopy(self._runs), dict(self._shared))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes back to an earlier moment, like a server that lost what came after."""
         self._runs = copy.deepcopy(dict(snapshot.runs))
+        self._shared = dict(snapshot.shared)
 
     async def acquire(self, run: str, token: str, *, ttl_seconds: float) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -265,6 +268,17 @@ class MemoryStore:
         state = self._run(run)
         if state.head:
             state.active, state.expires = True, NEVER
+
+    async def shared(self, name: str) -> tuple[int, bytes]:
+        await anyio.lowlevel.checkpoint()
+        return self._shared.get(name, (0, b""))
+
+    async def share(self, name: str, number: int, value: bytes) -> bool:
+        await anyio.lowlevel.checkpoint()
+        if number <= self._shared.get(name, (0, b""))[0]:
+            return False
+        self._shared[name] = number, value
+        return True
 
     async def ping(self) -> Mapping[str, str]:
         await anyio.lowlevel.checkpoint()

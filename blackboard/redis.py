@@ -12,7 +12,7 @@ from blackboard.redis_append import append, stored_value, unframe
 from blackboard.redis_keys import Keys, Keyspace
 from blackboard.redis_link import Command, RedisLink, RedisSettings, Reply, exchange, execute
 from blackboard.store import Batch, Loaded, LogEntry, Page, PutResult, RowKind, load
-from protocol.errors import UnsupportedVersion
+from protocol.errors import StoreUnavailable, UnsupportedVersion
 from protocol.messages import QueryRequest
 
 DEFAULTS = RedisSettings()
@@ -20,6 +20,8 @@ PAGE = 1_000
 """Keys, fields or entries per command where there may be many."""
 LOG_GROUPS = 100
 """Groups of events per read of the log."""
+SHARED_VERSIONS = 16
+"""Versions of a shared record that are kept, for whoever looks into what happened."""
 GHOST_MS = 3_600_000
 """Age at which an id on the list of runs without a run is dropped."""
 
@@ -195,6 +197,23 @@ class RedisStore(AsyncContextManagerMixin):
             bodies = [keys.body(digest.decode()) for digest in digests]
             await self._each(command, [(command, name, *values) for name in bodies])
         await self._each(command, [(command, name, *values) for name in keys.fixed])
+
+    async def shared(self, name: str) -> tuple[int, bytes]:
+        key = self._keyspace.shared(name)
+        for identity, (_, value) in await self._link.call("shared", "XREVRANGE", key, "+", "-", "COUNT", 1):
+            return int(identity.partition(b"-")[0]), value
+        return 0, b""
+
+    async def share(self, name: str, number: int, value: bytes) -> bool:
+        """A stream takes no number that is not above its last: so each version has one writer."""
+        key, id_ = self._keyspace.shared(name), f"{number}-0"
+        try:
+            await self._link.call("share", "XADD", key, "MAXLEN", SHARED_VERSIONS, id_, "value", value)
+        except StoreUnavailable as error:
+            if "equal or smaller" in str(error):
+                return False
+            raise
+        return True
 
     async def ping(self) -> Mapping[str, str]:
         return await redis_server.facts(self._link)

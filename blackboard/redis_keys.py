@@ -82,5 +82,9 @@ class Keyspace:
         """Written before a wait for the disk, which counts from a connection's own last write."""
         return f"{self.prefix}:sync"
 
+    def shared(self, name: str) -> str:
+        """A stream with the newest versions of a record of the whole swarm, under their numbers."""
+        return f"{self.prefix}:shared:{name}"
+
     def run(self, run: str) -> Keys:
         return Keys(f"{self.prefix}:{{{run}}}")

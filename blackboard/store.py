@@ -193,6 +193,17 @@ class BlackboardStore(Protocol):
         """
         ...
 
+    async def shared(self, name: str) -> tuple[int, bytes]:
+        """A small record of the whole swarm and the number of its version; 0 and nothing before the first."""
+        ...
+
+    async def share(self, name: str, number: int, value: bytes) -> bool:
+        """Writes version `number` of such a record; False when somebody has written it, or a later one.
+
+        After StoreUnavailable it may or may not be written: `shared` tells, where values differ.
+        """
+        ...
+
     async def ping(self) -> Mapping[str, str]:
         """Facts about the server for health checks and `doctor`: version, durability, memory policy."""
         ...

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
@@ -41,9 +41,11 @@ Answer = Callable[[str, Message], Awaitable[Record]]
 
 
 class Board:
-    """Serves reads and bodies. Each request is a task; above REQUESTS_LIMIT the answer is `Overloaded`."""
+    """Serves reads and bodies, and what `others` answer. Each request is a task; above REQUESTS_LIMIT the
+    answer is `Overloaded`.
+    """
 
-    def __init__(self, office: Office, tasks: TaskGroup) -> None:
+    def __init__(self, office: Office, tasks: TaskGroup, others: Mapping[str, Answer]) -> None:
         self._office = office
         self._tasks = tasks
         self._under_way = 0
@@ -52,6 +54,7 @@ class Board:
             "steps": partial(self._serve, self._steps),
             "query": partial(self._serve, self._query),
             "put": partial(self._serve, self._put),
+            **{verb: partial(self._serve, answer) for verb, answer in others.items()},
         }
 
     def _serve(self, answer: Answer, message: Message) -> None:

@@ -37,6 +37,7 @@ VERBS = {
     "tasks": "List a run's tasks, and how they ended.",
     "unknowns": "List effects whose outcome was lost, or say what became of one.",
     "workers": "List the workers, and what they hold.",
+    "providers": "List the providers that fail, or let calls of one through again.",
     "frontier": "Show a run's directions, and why one was chosen.",
     "config": "Show every setting, and where its value came from.",
     "doctor": "Check servers, permissions, disk and model, with a fix for each failure.",

@@ -84,10 +84,15 @@ class Sweep:
 
 @plain
 class Redispatch:
-    """Queued tasks that are due again, then questions to agents; ahead of new work, while `room` lasts."""
+    """Queued tasks that are due again, then questions to agents; ahead of new work, while `room` lasts.
+
+    Tasks that need a provider of `shut` stay where they are, but for one of each of `due`: it probes.
+    """
 
     room: Mapping[str, int]
     total: int
+    shut: frozenset[str] = frozenset()
+    due: frozenset[str] = frozenset()
 
 
 @plain

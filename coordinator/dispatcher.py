@@ -1,9 +1,12 @@
 """What a leader does of its own accord: dispatches while there is room, and sweeps."""
 
+from collections.abc import Mapping
+
 import anyio
 
 from blackboard import events as ev
 from coordinator.decision import Conclude, Redispatch, Sweep, Visit
+from coordinator.gates import Trials, held_back
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import Backlog, Directions, Republished
 from coordinator.office import Office
@@ -20,6 +23,7 @@ class Dispatcher:
         self._outbox = outbox
         self._pace = pace
         self._since = since
+        self._trials = Trials()
         self._run = group.run.state.spec.run
 
     def fill(self) -> None:
@@ -41,13 +45,28 @@ class Dispatcher:
         limit = self._office.settings.admission.max_queued_tasks - len(state.dispatched)
         total = min(shares.runs.get(self._run, 0) + prefetch - state.busy.total(), limit)
         if (state.queued or state.asked) and total > 0:
-            total -= len(self._group.do(Redispatch(room, total)).events)
+            total -= self._redispatch(room, total)
+        held = held_back(state, self._office.gates.shut) if self._office.gates.shut else ()
         for agent in reversed(state.spec.agents):
+            if agent.name in held:
+                continue
             left = shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name]
             for _ in range(min(total, left)):
                 if not self._group.do(Visit(agent.name)).events:
                     break
                 total -= 1
+
+    def _redispatch(self, room: Mapping[str, int], total: int) -> int:
+        """How many tasks were dispatched. Of those that need a provider which is to be probed, one."""
+        gates = self._office.gates
+        if not gates.shut:
+            return len(self._group.do(Redispatch(room, total)).events)
+        now, tasks = anyio.current_time(), self._group.run.state.tasks
+        due = self._trials.allowed(gates.due(self._office.clock.now_ms()), now)
+        events = self._group.do(Redispatch(room, total, gates.shut, due)).events
+        failures = [tasks[event.task].failure for event in events if isinstance(event, ev.TaskDispatched)]
+        self._trials.made({one.provider for one in failures if one is not None and one.provider in due}, now)
+        return len(events)
 
     async def sweep_regularly(self) -> None:
         """Takes back what was lost, publishes again what the bus has lost, and reports."""

@@ -92,6 +92,7 @@ class CoordinatorMetrics:
             seen.StoreRetry: lambda _: self.store_retries.inc(),
             seen.BusDrift: lambda it: self.bus_repairs.labels(it.remedy).inc(),
             seen.Republished: lambda it: self.republished.inc(it.tasks),
+            seen.ProviderSeen: lambda it: self.provider_open.labels(it.provider).set(not it.closed),
             seen.Refused: lambda it: self.refusals.labels(it.what, it.reason).inc(),
         }
 
@@ -180,6 +181,12 @@ class CoordinatorMetrics:
         )
         self.refusals = Counter(
             "swarmboard_refusals", "What was turned away.", ["what", "reason"], registry=registry
+        )
+        self.provider_open = Gauge(
+            "swarmboard_provider_open",
+            "1 while calls of a provider are held back.",
+            ["provider"],
+            registry=registry,
         )
         for what in get_args(seen.RefusedThing):
             _create(self.refusals, [(what, reason) for reason in get_args(seen.RefusalReason)])

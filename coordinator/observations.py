@@ -174,6 +174,14 @@ class WorkersSeen:
     free_slots: int
 
 
+@plain
+class ProviderSeen:
+    """The circuit breaker of a provider, whenever any has changed."""
+
+    provider: str
+    closed: bool
+
+
 Observation = (
     LeaderGained
     | LeaderLost
@@ -191,6 +199,7 @@ Observation = (
     | Backlog
     | Directions
     | WorkersSeen
+    | ProviderSeen
 )
 
 Observers = Fanout[Observation]

@@ -5,6 +5,7 @@ from itertools import count
 
 from blackboard.store import BlackboardStore
 from coordinator.clock import Clock
+from coordinator.gates import Gates
 from coordinator.heads import Heads
 from coordinator.liveness import Fleet
 from coordinator.observations import Observers
@@ -80,3 +81,4 @@ class Office:
     post: Post
     shares: Shares
     heads: Heads
+    gates: Gates

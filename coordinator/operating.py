@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from blackboard.state import TaskRow, Totals
 from blackboard.store import BlackboardStore
+from coordinator.breakers import BreakerRecord
 from coordinator.records import Records
 from coordinator.reopening import reopen
 from protocol import subjects
@@ -28,6 +29,7 @@ from protocol.messages import (
     RetryReply,
     RetryRequest,
 )
+from protocol.providers import Breaker
 from protocol.transport.contract import Transport
 
 OPERATOR_NAME = "operator"
@@ -150,6 +152,13 @@ class Operator:
         """The tasks of a request that ran when they were cancelled; of a run, all that ever did."""
         tasks = [task for task in await self.records.tasks(run) if task.stop]
         return [task for task in tasks if not request.tasks or task.id in request.tasks]
+
+    async def close(self, provider: str, now_ms: int) -> Breaker:
+        """Closes the circuit breaker of a provider. Coordinators learn it from the record within a second.
+
+        :raises NotFound: where no failure of such a provider is known.
+        """
+        return (await BreakerRecord(self.store).close(provider, now_ms)).of(provider)
 
     async def answer(self, run: str, request: AnswerRequest) -> None:
         """Answers an open inquiry.

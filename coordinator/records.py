@@ -23,11 +23,13 @@ from blackboard.events import Choice, Event
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, InquiryRow, TaskRow, Totals
 from blackboard.store import BlackboardStore
+from coordinator.breakers import BreakerRecord
 from coordinator.reading import step_row_keys
 from protocol.artifacts import Artifact, canonical_json
 from protocol.deltas import whole
 from protocol.errors import InvalidSettings, NotFound, StoreUnavailable
 from protocol.messages import BodyRef, QueryRequest, Step
+from protocol.providers import Breaker
 
 PAGE = 200
 POLL_SECONDS = 0.25
@@ -151,6 +153,10 @@ class Records:
         if record is None:
             raise NotFound("run", run)
         return record
+
+    async def breakers(self) -> Sequence[Breaker]:
+        """The circuit breakers of all providers that are known for failures."""
+        return (await BreakerRecord(self._store).read()).breakers
 
     async def totals(self, run: str) -> Totals:
         """:raises NotFound: when there is no such run."""

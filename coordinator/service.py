@@ -13,11 +13,13 @@ from coordinator.clock import Clock
 from coordinator.decisions.dispatch import wanted
 from coordinator.elections import Elections
 from coordinator.forwarding import forward_bare_roots
+from coordinator.gates import Gates
 from coordinator.heads import Heads
 from coordinator.leader import Leader
 from coordinator.liveness import Fleet, Patience
 from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
 from coordinator.office import Office, Post, Shares
+from coordinator.providers import Providers
 from coordinator.responses import take_responses
 from coordinator.settings import Settings
 from coordinator.topology import streams
@@ -53,6 +55,7 @@ class Coordinator:
         liveness = settings.liveness
         self._shares = Shares()
         self._heads = Heads()
+        self._gates = Gates()
         self._fleet = Fleet(Patience(liveness.silence_seconds, liveness.grace_seconds))
         self._office = Office(
             store,
@@ -64,7 +67,9 @@ class Coordinator:
             Post(transport, clock, name, clock.token()),
             self._shares,
             self._heads,
+            self._gates,
         )
+        self._providers = Providers(self._office)
         self._elections = Elections(self._office)
         self._demands: dict[str, tuple[Demand, float]] = {}
         self._bus_answered = True
@@ -96,6 +101,7 @@ class Coordinator:
             tasks.start_soon(self._elections.hold, tasks, name="elections")
             tasks.start_soon(self._share_regularly, name="shares")
             tasks.start_soon(self._tell_demand_regularly, name="demand")
+            tasks.start_soon(self._providers.watch, name="providers")
             tasks.start_soon(self._ensure_regularly, name="topology")
             tasks.start_soon(forward_bare_roots, office, name="bare roots")
             tasks.start_soon(take_responses, office, name="responses")
@@ -103,7 +109,7 @@ class Coordinator:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         transport = self._office.transport
-        board = Board(self._office, self._tasks)
+        board = Board(self._office, self._tasks, {"provider": self._providers.answer})
         self._epilogue = Epilogue(self._office, self._tasks, self._elections.is_active)
         for verb, handler in (*board.verbs.items(), *self._epilogue.verbs.items()):
             subject = subjects.board("*", "*", verb)
@@ -112,6 +118,7 @@ class Coordinator:
             subjects.heartbeat("*"): self._on_beat,
             subjects.DEMAND: self._on_demand,
             subjects.RUNS: lambda _: self._elections.ring(),
+            subjects.BREAKERS: self._providers.hear,
         }
         for subject, handler in handlers.items():
             await stack.enter_async_context(transport.subscribe(subject, handler))
@@ -194,7 +201,9 @@ class Coordinator:
             run: demand.wanted for run, (demand, _) in self._demands.items() if run not in self.leaders
         }
         demands |= {
-            run: wanted(leader.run.state, now_ms) for run, leader in self.leaders.items() if leader.leading
+            run: wanted(leader.run.state, now_ms, self._gates.shut)
+            for run, leader in self.leaders.items()
+            if leader.leading
         }
         shares = allot(demands, fleet)
         if shares != self._shares.runs or shown != self._shares.offered:
@@ -221,7 +230,7 @@ class Coordinator:
                 demand = Demand(
                     coordinator=office.post.name,
                     run=run,
-                    wanted=wanted(leader.run.state, now_ms),
+                    wanted=wanted(leader.run.state, now_ms, self._gates.shut),
                     head=leader.head,
                     sent_ms=now_ms,
                 )

@@ -15,7 +15,7 @@ from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
 from protocol.files import read_text
 from protocol.messages import REPLY_BYTES
-from protocol.options import Data, Liveness, Log, Model, Nats, Positive, Seconds
+from protocol.options import Breaking, Data, Liveness, Log, Model, Nats, Positive, Seconds
 from protocol.settings import (
     DEFAULT,
     Group,
@@ -113,6 +113,7 @@ class Settings(Groups):
     limits: Limits = Limits()
     http: Http = Http()
     retention: Retention = Retention()
+    breaker: Breaking = Breaking()
     model: Model = Model()
     log: Log = Log()
 

@@ -50,6 +50,7 @@ from protocol.messages import (
     SwarmResponse,
     SwarmTask,
 )
+from protocol.providers import Breakers, ProviderReply, ProviderReport
 from protocol.strict_json import clipped, dotted, parse_object
 
 VERSION = "1.0"
@@ -104,6 +105,7 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
         "swarm.control": Control,
         "swarm.dead": DeadLetter,
         "swarm.demand": Demand,
+        "swarm.breakers": Breakers,
         "board.claim": ClaimRequest,
         "board.claim.reply": ClaimReply,
         "board.record": RecordRequest,
@@ -116,6 +118,8 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
         "board.get.reply": GetReply,
         "board.query": QueryRequest,
         "board.query.reply": QueryReply,
+        "board.provider": ProviderReport,
+        "board.provider.reply": ProviderReply,
         "board.cancel": CancelRequest,
         "board.cancel.reply": CancelReply,
         "board.pause": PauseRequest,

@@ -26,6 +26,9 @@ REPLY_BYTES = 256 * 1024
 
 Topic = Annotated[str, StringConstraints(max_length=TOPIC_LIMIT)]
 
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:@\[\]-]{1,200}$")]
+"""`openai`, or `openai@host:port` where the calls go to an address of their own."""
+
 
 class Record(BaseModel):
     """Base of everything that crosses a process boundary."""
@@ -156,6 +159,8 @@ class Failure(Record):
     message: Annotated[str, StringConstraints(max_length=4_000)]
     traceback: Annotated[str, StringConstraints(max_length=16_000)] = ""
     retry_after_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    provider: ProviderName | None = None
+    """The provider that does not answer: the task comes again once its circuit breaker lets it."""
 
 
 class Wait(Record):

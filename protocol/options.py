@@ -64,6 +64,21 @@ class Liveness(Group):
         return silence
 
 
+class Breaking(Group):
+    """Circuit breakers of the providers that agents call; shared by the whole swarm."""
+
+    failures: Annotated[int, Field(ge=1, le=1_000)] = 5
+    """Calls that fail one after the other until the breaker opens: fewer could be chance."""
+    window_seconds: Seconds = 60
+    """Failures that are older do not count."""
+    open_seconds: Seconds = 30
+    """Time from opening to the first probe, where the provider names none; doubled by each failed probe."""
+    longest_seconds: Seconds = 600
+    """Longest time between two probes."""
+    probe_seconds: Seconds = 120
+    """How long a probe may take; its call is given up then. More than a model's timeout."""
+
+
 class Data(Group):
     """Where the embedded servers keep everything."""
 

@@ -45,6 +45,7 @@ BOARD_VERBS = {
     "put": "Writes one chunk of a body, by digest.",
     "get": "Reads artifacts by id, or one chunk of a body by digest.",
     "query": "Finds artifacts that an agent may see, newest first.",
+    "provider": "How a call of a provider went, or a request to probe it while its breaker is open.",
     "cancel": "An operator's request to end a run.",
     "pause": "An operator's request that nothing new begins in a run, or that it goes on.",
     "retry": "An operator's request to begin tasks again that ended without a result.",
@@ -124,6 +125,13 @@ CHANNELS = (
         "send",
         ("swarm.demand",),
         "What a run could use, told by its leader to the other coordinators every second.",
+    ),
+    Channel(
+        "breakers",
+        subjects.BREAKERS,
+        "send",
+        ("swarm.breakers",),
+        "Circuit breakers of the providers, whenever one changes, and each second while one is not quiet.",
     ),
     Channel(
         "runs",

@@ -36,6 +36,7 @@ GROUPS = (
     "limits",
     "http",
     "retention",
+    "breaker",
     "worker",
     "model",
     "log",

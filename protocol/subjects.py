@@ -12,6 +12,8 @@ ROOTS = ("swarm.tasks", "swarm.discoveries", "swarm.heartbeat", "swarm.inquiry",
 DEAD = "swarm.dead"
 DEMAND = "swarm.demand"
 """Leaders tell each other what their runs could use."""
+BREAKERS = "swarm.breakers"
+"""Coordinators tell everybody which providers do not answer; the record in the store is the truth."""
 RUNS = "swarm.runs"
 """The bell for a new run; the store's list of runs is the truth."""
 

@@ -63,7 +63,8 @@ async def examine(invocation: Invocation) -> Sequence[Check]:
 
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
-    return [*await servers.check_nats(settings), *await servers.check_redis(settings)]
+    found = [*await servers.check_nats(settings), *await servers.check_redis(settings)]
+    return [*found, await servers.check_providers(settings)]
 
 
 @asynccontextmanager

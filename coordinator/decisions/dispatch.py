@@ -7,6 +7,7 @@ from blackboard.state import DirectionRow, RunState, TaskRow
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
 from coordinator.decisions import limits
 from coordinator.decisions.purse import Purse
+from coordinator.gates import held_back, needs
 from coordinator.run import Run
 from protocol.ids import task_id
 
@@ -18,6 +19,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
         return decision
     purse = Purse(state, env.now_ms)
     room, total = Counter(command.room), command.total
+    probing: set[str] = set()
     for agent in state.limited:
         room[agent] = min(room[agent], limits.room(state, agent, env.now_ms))
     for identity in state.queued:
@@ -25,6 +27,8 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
             break
         task = state.tasks[identity]
         if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or _barred(purse, task.agent):
+            continue
+        if command.shut and needs(task.failure, command.shut) and not _may_probe(task, command, probing):
             continue
         room[task.agent] -= 1
         total -= 1
@@ -44,6 +48,15 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
 def _barred(purse: Purse, agent: str) -> bool:
     """Whether the deadline or a budget allows nothing more of an agent."""
     return is_late(purse.state, agent, purse.now_ms) or bool(purse.refusal(agent))
+
+
+def _may_probe(task: TaskRow, command: Redispatch, probing: set[str]) -> bool:
+    """Whether a task is the first to need a provider that may be probed."""
+    provider = (task.failure and task.failure.provider) or ""
+    if provider not in command.due or provider in probing:
+        return False
+    probing.add(provider)
+    return True
 
 
 def _next_attempt(task: TaskRow, purse: Purse, env: Env) -> ev.TaskDispatched:
@@ -130,8 +143,11 @@ def exploration_limit(state: RunState, now_ms: int) -> str:
     return Purse(state, now_ms).exploration_is_over() if state.metered else ""
 
 
-def wanted(state: RunState, now_ms: int) -> dict[str, int]:
-    """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits."""
+def wanted(state: RunState, now_ms: int, shut: frozenset[str] = frozenset()) -> dict[str, int]:
+    """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits.
+
+    An agent one of whose tasks waits for a provider of `shut` wants one at most, to probe it.
+    """
     demand = Counter(state.busy)
     if state.totals.paused is not None:
         return {agent: count for agent, count in demand.items() if count}
@@ -144,6 +160,8 @@ def wanted(state: RunState, now_ms: int) -> dict[str, int]:
     for agent in state.spec.agents:
         if may_visit(state, agent.name, now_ms):
             demand[agent.name] += _new_visits(state, agent.name)
+    for agent in held_back(state, shut) if shut else ():
+        demand[agent] = min(demand[agent], state.busy[agent] + 1)
     for agent in state.limited:
         demand[agent] = min(demand[agent], state.busy[agent] + limits.room(state, agent, now_ms))
     return {agent: count for agent, count in demand.items() if count}

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from blackboard import redis_server
 from blackboard.redis_link import RedisLink
-from coordinator.connections import redis_address, redis_settings, transport
+from coordinator.connections import redis_address, redis_settings, store, transport
 from coordinator.doctor.check import Check, version_of
 from coordinator.embedded.probe import Introduction, introduction
+from coordinator.records import Records
 from coordinator.settings import Redis, Settings
 from protocol.errors import StoreUnavailable, TransportUnavailable
 from protocol.settings import mask_url
@@ -140,6 +141,21 @@ def _clock(skew: float, uncertainty: float) -> Check:
             "clock", "warning", detail, "synchronise the clocks of this machine and of the store's (NTP)"
         )
     return Check("clock", "ok", detail)
+
+
+async def check_providers(settings: Settings) -> Check:
+    """Whether calls of every provider go through."""
+    try:
+        async with store(settings) as opened:
+            breakers = await Records(opened).breakers()
+    except StoreUnavailable:
+        return Check("providers", "skipped", "the store says it, and does not answer")
+    held = [one for one in breakers if one.status != "closed"]
+    if not held:
+        return Check("providers", "ok", "no circuit breaker is open")
+    detail = "; ".join(f"{one.provider} is {one.status.replace('_', ' ')}: {one.reason}" for one in held)
+    fix = "see the provider's status page and your limits; calls go on by themselves once a probe goes well"
+    return Check("providers", "warning", detail, fix)
 
 
 @asynccontextmanager

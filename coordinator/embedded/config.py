@@ -21,7 +21,13 @@ WORKER_PUBLISH = (
 )
 """All that a worker may say: pull and settle tasks, and talk on its own side of the protocol."""
 
-WORKER_SUBSCRIBE = (f"{WORKER_INBOX}.>", "swarm.control.>", "swarm.inquiry.>", "swarm.response.>")
+WORKER_SUBSCRIBE = (
+    f"{WORKER_INBOX}.>",
+    "swarm.control.>",
+    "swarm.inquiry.>",
+    "swarm.response.>",
+    "swarm.breakers",
+)
 """All that a worker may hear."""
 
 

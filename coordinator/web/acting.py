@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from coordinator.commands import cancel as cancel_verb
 from coordinator.commands import parting
+from coordinator.commands import providers as providers_verb
 from coordinator.commands.parting import point_of
 from coordinator.commands.submit import spec_from
 from coordinator.forking import Verb
@@ -140,6 +141,13 @@ async def signal(operator: Operator, request: Request) -> Response:
     name = request.path_params["name"]
     reached = await operator.signal(run, name, given.value, given.answerer)
     return JSONResponse({"run": run, "signal": name, "inquiries": list(reached)})
+
+
+async def close(operator: Operator, request: Request) -> Response:
+    await body_of(request, Nothing)
+    now_ms = time.time_ns() // 1_000_000
+    breaker = await operator.close(request.path_params["provider"], now_ms)
+    return JSONResponse(providers_verb.as_json(breaker))
 
 
 async def _run(operator: Operator, request: Request) -> str:

@@ -42,6 +42,16 @@ ENDPOINTS = (
         reading.events,
         query=reading.EventsQuery,
     ),
+    Endpoint(
+        "GET", "/v1/providers", "The circuit breakers of providers that have failed.", reading.providers
+    ),
+    Endpoint(
+        "POST",
+        "/v1/providers/{provider}/close",
+        "Let calls of a provider through again.",
+        acting.close,
+        body=acting.Nothing,
+    ),
     Endpoint("GET", f"{RUN}/tasks", "A run's tasks, oldest first.", reading.tasks, query=reading.TasksQuery),
     Endpoint("GET", f"{RUN}/tasks/{{task}}", "A task with its journal, and why it was chosen.", reading.task),
     Endpoint("GET", f"{RUN}/dead", "Dead letters, with reason and traceback.", reading.dead),

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from coordinator.commands import compare as compare_verb
 from coordinator.commands import frontier as frontier_verb
 from coordinator.commands import inquiries as inquiries_verb
+from coordinator.commands import providers as providers_verb
 from coordinator.commands import runs as runs_verb
 from coordinator.commands import show as show_verb
 from coordinator.commands import tasks as tasks_verb
@@ -70,6 +71,10 @@ async def runs(operator: Operator, request: Request) -> Response:
     records = operator.records
     found = await records.runs(active=active)
     return _json([runs_verb.as_json(one, await runs_verb.tasks_by_state(records, one)) for one in found])
+
+
+async def providers(operator: Operator, _request: Request) -> Response:
+    return _json([providers_verb.as_json(one) for one in await operator.records.breakers()])
 
 
 async def run(operator: Operator, request: Request) -> Response:

@@ -35,6 +35,7 @@ COORDINATOR_SAW: tuple[at_coordinator.Observation, ...] = (
     at_coordinator.Backlog("run-1", "explore", 5, 2, 3),
     at_coordinator.Directions("run-1", 7, 1),
     at_coordinator.WorkersSeen(alive=1, busy=2, draining=0, silent=1, slots=8, free_slots=3),
+    at_coordinator.ProviderSeen("openai", closed=False),
     at_coordinator.LeaderLost("run-1", "stale"),
 )
 WORKER_SAW: tuple[at_worker.Observation, ...] = (
@@ -91,6 +92,7 @@ def test_every_observation_is_counted() -> None:
         ("swarmboard_tasks_republished_total", {}, 2),
         ("swarmboard_worker_slots", {"state": "taken"}, 5),
         ("swarmboard_workers", {"state": "silent"}, 1),
+        ("swarmboard_provider_open", {"provider": "openai"}, 1),
         ("swarmboard_refusals_total", {"what": "result", "reason": "stale"}, 1),
     ],
 )

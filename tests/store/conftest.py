@@ -24,7 +24,12 @@ async def orphaned_keys(url: str, prefix: str) -> list[str]:
         lifetimes = await link.many("scan", [("PTTL", key) for key in keys])
     finally:
         await link.aclose()
-    lists = {f"{prefix}:runs", f"{prefix}:runs:active"}
+    lists = {
+        f"{prefix}:runs",
+        f"{prefix}:runs:active",
+        f"{prefix}:shared:things",
+        f"{prefix}:shared:providers",
+    }
     return [
         key.decode()
         for key, lifetime in zip(keys, lifetimes, strict=True)

@@ -4,15 +4,16 @@ For tests of agents themselves; the worker's own context is tested with the work
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 from pydantic import BaseModel, JsonValue
 
-from agents.agent import Agent, Discovery, Found, Payload_co, Posting, Priced, Reconcile
+from agents.agent import Agent, Discovery, Found, Payload_co, Posting, Priced, ProviderCall, Reconcile
 from agents.branches import BRANCH, branch, within
+from agents.providers import Call
 from protocol.artifacts import Artifact, ArtifactRegistry, Producer, digest_of
 from protocol.ids import artifact_id, derive, direction_id, task_id
 from protocol.messages import EffectKind, Usage
@@ -156,6 +157,9 @@ class FakeContext:
 
     def branch(self, name: str) -> AbstractContextManager[None]:
         return branch(name)
+
+    def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
+        return nullcontext(Call())
 
     def progress(self) -> None:
         pass

@@ -41,6 +41,7 @@ from protocol.messages import (
     SwarmHeartbeat,
     SwarmTask,
 )
+from protocol.providers import Breakers, ProviderReply, ProviderReport
 from protocol.transport.contract import Delivery, Message, Puller, Transport
 
 DISCOVERY_CREDITS = 1000
@@ -69,12 +70,14 @@ class FakeLeader:
     beats: list[SwarmHeartbeat] = field(default_factory=list)
     puts: list[PutRequest] = field(default_factory=list)
     gets: list[GetRequest] = field(default_factory=list)
+    reports: list[ProviderReport] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.on_claim: Callable[[ClaimRequest], Record | None] = self.grant_all
         self.on_record: Callable[[RecordRequest], Record | None] = self.record_all
         self.on_put: Callable[[PutRequest], Record | None] = self.store_chunk
+        self.on_report: Callable[[ProviderReport], Record] = lambda _: ProviderReply(breakers=Breakers())
         self.on_discovery: Callable[[SwarmDiscovery], Receipt | None] = self.settle
         self._numbers = itertools.count(1)
         self._puller: Puller | None = None
@@ -187,6 +190,9 @@ class FakeLeader:
                 reply = self._steps(request)
             case QueryRequest():
                 reply = self._query(request)
+            case ProviderReport():
+                self.reports.append(request)
+                reply = self.on_report(request)
             case _:
                 raise AssertionError(type(request))
         if reply is not None:

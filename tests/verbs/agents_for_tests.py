@@ -1,5 +1,7 @@
 """Agents that end in every way a run can see."""
 
+from datetime import timedelta
+
 import anyio
 from pydantic import BaseModel, ConfigDict
 
@@ -45,6 +47,15 @@ async def boom(context: Context) -> Discovery:
 @agent("refuse")
 async def refuse(context: Context) -> Discovery:
     raise AgentFailure("user", "the topic makes no sense")
+
+
+@agent("consult")
+async def consult(context: Context) -> Discovery:
+    """Asks a service that wants to be left alone for long, until the file exists that the topic names."""
+    async with context.provider("library"):
+        if not await anyio.Path(context.topic).exists():
+            raise AgentFailure("capacity", "closed for lunch", retry_after=timedelta(hours=1))
+    return Discovery(exhausted=True)
 
 
 @agent("nap")
