@@ -15,6 +15,7 @@ from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import InvalidAgent
 from protocol.ids import TOKEN_PATTERN
 from protocol.messages import NO_USAGE, EffectKind, Failure, FollowUp, Id, Usage
+from protocol.prices import PriceTable
 
 Payload_co = TypeVar("Payload_co", bound=BaseModel, covariant=True)
 Result = TypeVar("Result")
@@ -123,6 +124,7 @@ class Context(Protocol):
     inputs: Sequence[Artifact]
     settings: Mapping[str, JsonValue]
     deadline_ms: int | None
+    prices: PriceTable
     board: View
 
     def load(self, artifact: Artifact, payload: type[Payload_co]) -> Payload_co:

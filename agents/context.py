@@ -19,6 +19,7 @@ from agents.view import BoardView, load
 from agents.waiting import Suspend, Waits
 from protocol.artifacts import Artifact
 from protocol.messages import EffectKind, Grant, Usage
+from protocol.prices import PriceTable
 
 OpenJournal = Callable[[], Journal]
 
@@ -47,6 +48,7 @@ class TaskContext:
         self.inputs: Sequence[Artifact] = ()
         self.settings: Mapping[str, JsonValue] = grant.settings
         self.deadline_ms = grant.deadline_ms
+        self.prices = providers.prices
         self.board: View = BoardView(board, grant.run, grant.agent, self.progress)
         self._holding = holding
         self._observers = observers
@@ -178,6 +180,7 @@ class ProcessContext:
     inputs: Sequence[Artifact]
     settings: Mapping[str, JsonValue]
     deadline_ms: int | None
+    prices: PriceTable
     board: View
 
     @classmethod
@@ -194,6 +197,7 @@ class ProcessContext:
             tuple(context.inputs),
             dict(context.settings),
             context.deadline_ms,
+            context.prices,
             NoBoard(),
         )
 

@@ -43,6 +43,7 @@ from pydantic_core import to_jsonable_python
 from agents.agent import KeptAside, Priced, ProviderDown
 from agents.dspy_scope import Scope, current_scope
 from protocol.messages import Usage
+from protocol.prices import PriceRow
 
 MICRO = 1_000_000
 ERROR_FIELDS = (
@@ -140,7 +141,7 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
             own.append(error)
             raise
         fresh.append(result)
-        return Priced(_dumped(result, call), usage_of(result))
+        return Priced(_dumped(result, call), usage_of(result, scope.context.prices.find(str(lm.model))))
 
     try:
         value = await scope.context.step(scope.path, request_of(lm, call), made)
@@ -221,18 +222,27 @@ def _loaded(value: Mapping[str, Any]) -> CallResult:
     )
 
 
-def usage_of(result: CallResult) -> Usage:
-    """What a call has cost. An answer of DSPy's own cache has cost nothing."""
+def usage_of(result: CallResult, row: PriceRow | None) -> Usage:
+    """What a call has cost: by the table's price, else as DSPy estimates it, else unknown. An answer of
+    DSPy's own cache has cost nothing.
+    """
     if result.cache_hit:
         return Usage()
     usage = result.usage
     details = usage.get("prompt_tokens_details") or {}
+    tokens_in = _count(usage, "prompt_tokens", "input_tokens")
+    tokens_out = _count(usage, "completion_tokens", "output_tokens")
+    tokens_cached = _count(details, "cached_tokens")
+    cost = None if result.cost is None else round(result.cost * MICRO)
+    if row is not None:  # without a count of tokens nobody knows
+        counted = tokens_in or tokens_out
+        cost = row.price.microdollars(tokens_in, tokens_out, tokens_cached) if counted else None
     return Usage(
         model_calls=1,
-        tokens_in=_count(usage, "prompt_tokens", "input_tokens"),
-        tokens_out=_count(usage, "completion_tokens", "output_tokens"),
-        tokens_cached=_count(details, "cached_tokens"),
-        cost_microdollars=None if result.cost is None else round(result.cost * MICRO),
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        tokens_cached=tokens_cached,
+        cost_microdollars=cost,
     )
 
 

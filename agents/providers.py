@@ -15,6 +15,7 @@ from agents.agent import AgentFailure, ProviderDown
 from agents.board import Board, BoardRefused
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, TransportUnavailable
+from protocol.prices import PriceTable
 from protocol.providers import Breaker, Breakers, ProviderReply, ProviderReport, Told
 from protocol.transport.contract import Message
 
@@ -58,7 +59,11 @@ class Call:
 class Providers:
     """The breakers as this worker knows them. `probe_seconds` bounds a probe's call."""
 
-    def __init__(self, board: Board, probe_seconds: float, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, board: Board, probe_seconds: float, wall_ms: Callable[[], int], prices: PriceTable
+    ) -> None:
+        self.prices = prices
+        """What their models cost."""
         self._board = board
         self._probe_seconds = probe_seconds
         self._wall_ms = wall_ms

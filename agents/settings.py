@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from protocol.errors import InvalidSettings
 from protocol.files import read_text
 from protocol.messages import Id, Record
-from protocol.options import Breaking, Data, Liveness, Log, Model, Names, Nats, Positive, Seconds
+from protocol.options import Breaking, Data, Liveness, Log, Model, Names, Nats, Positive, Prices, Seconds
 from protocol.settings import (
     DEFAULT,
     Group,
@@ -63,6 +63,7 @@ class WorkerSettings(Groups):
     data: Data = Data()
     liveness: Liveness = Liveness()
     breaker: Breaking = Breaking()
+    prices: Prices = Prices()
     model: Model = Model()
     log: Log = Log()
 

@@ -25,6 +25,7 @@ from agents.registry import load_agents
 from agents.settings import WorkerSettings
 from agents.worker_core import Ending, Limits, Worker
 from protocol.exits import Exit
+from protocol.prices import PriceTable
 from protocol.transport.contract import Transport
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
 
@@ -102,6 +103,7 @@ class _Process:
             republish_seconds=worker.republish_seconds,
             max_buffered_bytes=worker.max_buffered_bytes,
             probe_seconds=self._settings.breaker.probe_seconds,
+            prices=PriceTable(self._settings.prices.models),
         )
 
     def _connect(self, role: str) -> AbstractAsyncContextManager[Transport]:

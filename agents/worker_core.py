@@ -5,7 +5,7 @@ It is stateless: what it needs comes with the claim or by request, what it learn
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import anyio
@@ -27,6 +27,7 @@ from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage
 from protocol.messages import Control, Lease, Receipt
+from protocol.prices import PriceTable
 from protocol.transport.contract import Message, Transport
 
 RELEASE_SECONDS = 5.0
@@ -54,6 +55,8 @@ class Limits:
     """Bound on discoveries that wait for their receipts."""
     probe_seconds: float = 120
     """How long a call may take that finds out whether a provider is back."""
+    prices: PriceTable = field(default_factory=PriceTable)
+    """What calls of models cost."""
 
 
 class Worker:
@@ -80,7 +83,7 @@ class Worker:
         self._draining = anyio.Event()
         self.executor = Executor(limits.slots, limits.processes)
         self._board = Board(transport, identity, chance)
-        self._providers = Providers(self._board, limits.probe_seconds, identity.wall_ms)
+        self._providers = Providers(self._board, limits.probe_seconds, identity.wall_ms, limits.prices)
         self._outbox = Outbox(
             transport,
             self.ledger,

@@ -15,7 +15,7 @@ from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
 from protocol.files import read_text
 from protocol.messages import REPLY_BYTES
-from protocol.options import Breaking, Data, Liveness, Log, Model, Nats, Positive, Seconds
+from protocol.options import Breaking, Data, Liveness, Log, Model, Nats, Positive, Prices, Seconds
 from protocol.settings import (
     DEFAULT,
     Group,
@@ -114,6 +114,7 @@ class Settings(Groups):
     http: Http = Http()
     retention: Retention = Retention()
     breaker: Breaking = Breaking()
+    prices: Prices = Prices()
     model: Model = Model()
     log: Log = Log()
 

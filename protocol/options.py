@@ -1,9 +1,11 @@
 """Groups of options that coordinator and worker share, so that one settings file serves both."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from protocol.prices import Price
 from protocol.settings import Group
 
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
@@ -95,6 +97,24 @@ class Model(Group):
     """Address of an OpenAI-compatible server; empty for the provider's own."""
     api_key: SecretStr = SecretStr("")
     """Key for the model; empty to leave it to the provider's own environment variable."""
+
+
+def parse_json(value: object) -> object:
+    """A table from an environment variable: JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
+class Prices(Group):
+    """What models cost."""
+
+    models: Annotated[dict[str, Price], BeforeValidator(parse_json)] = {}  # noqa: RUF012 - pydantic copies it
+    """Dollars for a million tokens by name of the model, which may hold `*`: `input`, `output`, and `cached`
+    where that differs. They win over the shipped ones."""
 
 
 class Log(Group):

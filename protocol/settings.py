@@ -38,6 +38,7 @@ GROUPS = (
     "retention",
     "breaker",
     "worker",
+    "prices",
     "model",
     "log",
 )
@@ -125,6 +126,8 @@ def shown(value: object) -> str:
     """A value as a person may see it: secrets masked, also inside of URLs."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
+    if isinstance(value, dict):
+        return ", ".join(cast("dict[str, object]", value))
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in cast("tuple[object, ...]", value))
     if isinstance(value, bool):

@@ -19,6 +19,7 @@ from coordinator.commands.shared import counted, now_ms, prepare, show_progress
 from coordinator.commands.up import swarm_here
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
+from coordinator.pricing import table_of, unpriced
 from coordinator.progress import money
 from coordinator.records import LATEST, Records
 from coordinator.report import with_directions
@@ -75,6 +76,8 @@ def command(
             "leave out QUESTION, --corpus, --budget and --model",
         )
     spec = spec_of(loaded, asked) if resume is None else None
+    if spec is not None and (warning := unpriced(spec, table_of(loaded))):
+        message(f"warning: {warning}")
     if output is not None:
         check_writable(output)
     return run_async(_run, invocation, Job(spec, resume or LATEST, workers, output))

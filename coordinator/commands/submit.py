@@ -16,6 +16,7 @@ from coordinator.commands.asking import Question, fresh_id, question_options, sp
 from coordinator.commands.shared import now_ms, prepare, show_progress
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
+from coordinator.pricing import table_of, unpriced
 from coordinator.records import Records
 from coordinator.settings import Settings
 from coordinator.submit import submit
@@ -59,6 +60,8 @@ def command(
             "--spec", "is a whole run", "leave out QUESTION, --corpus, --budget and --model"
         )
     run = read_spec(spec) if spec is not None else spec_of(loaded, asked)
+    if warning := unpriced(run, table_of(loaded)):
+        message(f"warning: {warning}")
     return run_async(_submit, invocation, loaded.settings, run, timeout if wait else 0.0)
 
 

@@ -34,6 +34,7 @@ async def attempt(
     journal: list[Step] = [],  # noqa: B006 - only read
     settings: dict[str, JsonValue] = {},  # noqa: B006 - only read
     within: Callable[[], AbstractContextManager[object]] | None = None,
+    **limits: object,
 ) -> Attempt:
     """Runs a module as an agent, with what earlier attempts have recorded."""
     outputs: dict[str, Any] = {}
@@ -44,7 +45,7 @@ async def attempt(
         outputs.update(prediction.items())
         return Discovery(reward=1.0)
 
-    async with rig(program) as swarm:
+    async with rig(program, **limits) as swarm:
         await swarm.leader.dispatch("program", steps=journal, settings=settings)
         discovery = await swarm.discovery()
         steps = [step for record in swarm.leader.records for step in record.steps]

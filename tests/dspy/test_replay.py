@@ -9,6 +9,7 @@ from dspy.utils import DummyLM
 
 from agents.dspy_lm import journaled
 from protocol.messages import Usage
+from protocol.prices import Price, PriceTable
 from tests.dspy.programs import Crowd, Twice, attempt, echo, sent
 from tests.support.model_server import ModelServer, Reply, fields
 
@@ -274,8 +275,26 @@ async def test_a_synchronous_call_in_the_workers_loop_is_refused_and_not_waited_
 
 async def test_the_cost_is_known_where_dspy_knows_the_price(server: ModelServer, lm: dspy.LM) -> None:
     server.otherwise = echo
-    priced = lm.copy(model="openai/gpt-4o-mini")
+    priced = lm.copy(model="openai/gpt-4o")
     found = await attempt(dspy.Predict("question -> answer"), {"question": "q"}, priced)
     (step,) = found.steps
     assert step.usage.cost_microdollars is not None
     assert 0 < step.usage.cost_microdollars < 100
+
+
+async def test_a_price_of_the_table_wins_over_what_dspy_knows(server: ModelServer, lm: dspy.LM) -> None:
+    server.otherwise = echo
+    prices = PriceTable({"openai/gpt-4o-mini": Price(input=100, output=1_000, cached=10)})
+    priced = lm.copy(model="openai/gpt-4o-mini")
+    found = await attempt(dspy.Predict("question -> answer"), {"question": "q"}, priced, prices=prices)
+    (step,) = found.steps
+    assert step.usage.cost_microdollars == 6 * 100 + 5 * 10 + 7 * 1_000
+
+
+async def test_the_cost_of_a_model_that_nobody_knows_is_unknown_and_not_0(
+    server: ModelServer, lm: dspy.LM
+) -> None:
+    server.otherwise = echo
+    found = await attempt(dspy.Predict("question -> answer"), {"question": "q"}, lm)
+    (step,) = found.steps
+    assert step.usage.cost_microdollars is None

@@ -17,6 +17,7 @@ from agents.providers import Call
 from protocol.artifacts import Artifact, ArtifactRegistry, Producer, digest_of
 from protocol.ids import artifact_id, derive, direction_id, task_id
 from protocol.messages import EffectKind, Usage
+from protocol.prices import PriceTable
 
 
 @dataclass
@@ -97,6 +98,7 @@ class FakeContext:
     journal: dict[str, dict[int, JsonValue]] = field(default_factory=dict)
     run: str = "run"
     deadline_ms: int | None = None
+    prices: PriceTable = field(default_factory=PriceTable)
     calls: int = 0
     usage: Usage = field(default_factory=Usage)
     """What the calls that were made have cost."""
