@@ -74,7 +74,9 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         "beside": table(beside),
         "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
-        "listed": shares.section(settings.listed(), effort.shares, record),
+        "listed": shares.section(
+            [one for one in settings.listed() if one.measure == "reward"], effort.shares, record
+        ),
         "held_out": shares.section(settings.held_out(), effort.shares, record),
         "explained": stopping.explained(effort.stopping),
         "stopping": stopping.table(
@@ -162,7 +164,7 @@ A band is one standard error to each side.
 
 ### Listed settings
 
-All settings that the gates are about, with few and many workers.
+All that are measured by reward, with few and many workers; flat worlds are judged by regret, above.
 
 {parts["listed"]}
 

@@ -20,8 +20,8 @@ RESAMPLES = 200
 JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb")
 """Policies whose shares are shown: they play all seeds."""
 SLOW = "thompson"
-"""A rival whose choices scan all directions: it plays no long settings."""
-RIVALS = ("kl-ucb-plus-plus", "ucb1", "moss", "progressive-widening", "puct", SLOW)
+"""A rival whose choices scan all directions: it plays short settings only."""
+RIVALS = ("kl-ucb-plus-plus", "ucb1", "progressive-widening", SLOW)
 SHORT = 100
 """Visits up to which all policies play all seeds."""
 LONG = 1_000
@@ -52,9 +52,9 @@ def seeds_of(setting: Setting, policy: str, seeds: int) -> int:
     """How many seeds a policy plays: fewer in long settings, and of rivals; at least 4, or none."""
     if setting.world.visits <= SHORT:
         return seeds
-    long = setting.world.visits > LONG
     if policy == SLOW:
-        return 0 if long else max(4, seeds // 5)
+        return 0
+    long = setting.world.visits > LONG
     share = 1.0 if policy in JUDGED else 0.4
     return max(4, round(seeds * share * (0.2 if long else 1.0)))
 
@@ -152,11 +152,11 @@ def section(settings: Sequence[Setting], seeds: int, record: Record) -> str:
 
 def explained(seeds: int) -> str:
     """The sentences above the tables."""
-    most, rivals, slow = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0], SLOW))
+    most, rivals = (seeds_of(_TYPICAL, policy, seeds) for policy in (JUDGED[0], RIVALS[0]))
     return f"""Mean latent reward over that of the best of {len(JUDGED) + len(RIVALS)} policies. All play the
-same seeds: {", ".join(JUDGED)} {most}; {", ".join(RIVALS[:-1])} {rivals}; {SLOW} {slow}.
-In settings of up to {SHORT} visits all play {most}; in those of more than {LONG:,} it is a fifth of that, at
-least 4, and {SLOW} plays none. The largest of many noisy means is too large; so the best policy is picked on
-half of the seeds and judged on the other half, and the other way round. A share may then exceed 1. After ±
-its standard error, from {RESAMPLES} resamplings of the seeds. The interval is that of the least of all shares
-drawn anew with these errors: luck makes it lie too low."""
+same seeds: {", ".join(JUDGED)} {most}; {", ".join(RIVALS[:-1])} {rivals}.
+In settings of up to {SHORT} visits all play {most}, {SLOW} too; in those of more than {LONG:,} it is a fifth
+of that, at least 4. The largest of many noisy means is too large; so the best policy is picked on half of the
+seeds and judged on the other half, and the other way round. A share may then exceed 1. After ± its standard
+error, from {RESAMPLES} resamplings of the seeds. The interval is that of the least of all shares drawn anew
+with these errors: luck makes it lie too low."""

@@ -71,10 +71,9 @@ def test_long_settings_are_played_with_fewer_seeds() -> None:
     short = Setting("short", Tree(visits=SHORT), 4, "reward")
     assert seeds_of(short, "thompson", 40) == 40
     assert seeds_of(SETTING, "adaptive", 40) == 40
-    assert seeds_of(SETTING, "thompson", 40) == 8
+    assert seeds_of(SETTING, "thompson", 40) == 0
     assert seeds_of(long, "adaptive", 40) == 8
-    assert seeds_of(long, "puct", 40) == 4
-    assert seeds_of(long, "thompson", 40) == 0
+    assert seeds_of(long, "ucb1", 40) == 4
 
 
 def test_a_game_that_is_on_record_is_not_played_again(tmp_path: Path) -> None:
