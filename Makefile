@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier bench-journal labels soak mutants model sim sim-points chaos clean
+.PHONY: help run test check bench bench-frontier bench-journal bench-segments labels soak mutants model sim sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -43,6 +43,9 @@ bench-frontier: $(READY) ## Judge the frontier's policies in simulated worlds (l
 
 bench-journal: $(READY) ## Measure what the journal costs per model call: bytes, and microseconds
 	$(BIN)/python -m bench.journal
+
+bench-segments: $(READY) ## See that 10,000 iterations leave log, memory and take-over as they were (some minutes)
+	nice $(BIN)/python bench/segments.py --page docs/long-runs.md
 
 labels: $(READY) ## Kill a run once at each point that it passes (some minutes)
 	SWARM_EVERY_LABEL=1 $(BIN)/pytest -q tests/crash/test_every_label.py

@@ -5,8 +5,37 @@ from tests.mutants.table import Mutant
 APPEND = "blackboard/append.lua"
 STORE = ("tests/store/test_append.py", "tests/store/test_leases.py", "tests/store/test_redis_faults.py")
 SWARM = ("tests/swarm", "tests/sim")
+LONG = ("tests/decisions/test_segments.py", "tests/swarm/test_long_runs.py")
 
 SHELL: tuple[Mutant, ...] = (
+    Mutant(
+        "a segment leaves the log before it is due",
+        "coordinator/segments.py",
+        "whole = max(0, head - self.kept) // self.length * self.length",
+        "whole = head // self.length * self.length",
+        LONG,
+    ),
+    Mutant(
+        "a result of a forgotten task is judged without its row",
+        "coordinator/inbox.py",
+        "if self._recall.lacks((discovery.task,)):",
+        "if False:",
+        LONG,
+    ),
+    Mutant(
+        "what has ended is read at a take-over for ever",
+        "blackboard/encoding.py",
+        'return made, [("live", name) for name, alive in marks.items() if not alive]',
+        "return made, []",
+        LONG,
+    ),
+    Mutant(
+        "a retry counts only the visits that the leader remembers",
+        "coordinator/recall.py",
+        "return request, await self.tasks(visits), asked",
+        "return request, named, asked",
+        LONG,
+    ),
     Mutant(
         "an append needs no leader's token",
         APPEND,

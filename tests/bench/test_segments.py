@@ -1,0 +1,60 @@
+"""The benchmark of long runs: what it counts, on real servers, and its verdict."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).parents[2] / "bench"
+LOG_EVENTS, SEGMENT = 200, 50
+BOUNDED = {
+    "SWARMBOARD_RETENTION_LOG_EVENTS": str(LOG_EVENTS),
+    "SWARMBOARD_RETENTION_SEGMENT_EVENTS": str(SEGMENT),
+}
+ONE_APPEND = 20
+SNIPPET = """
+import json, sys
+from segments import Mark, verdicts, write
+from pathlib import Path
+marks = [Mark(at, 1000, 400.0, leader_mb=50.0 + float(sys.argv[1]) * at) for at in range(1, 11)]
+marks += [Mark(at, 1000, 400.0, live_rows=4, load_ms=1.0, takeover_s=2.5) for at in range(1, 11)]
+write(Path(sys.argv[2]), marks)
+print(json.dumps(verdicts(marks)))
+"""
+
+
+def bench(*command: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        cwd=BENCH,
+        env={**os.environ, **BOUNDED},
+    )
+    assert done.stdout, done.stderr
+    return done.stdout
+
+
+def test_a_short_one_reads_as_many_rows_at_every_take_over_and_keeps_its_log_short():
+    said = json.loads(bench("segments.py", "--iterations", 200, "--every", 100, "--json"))
+    assert [mark["iterations"] for mark in said["marks"]] == [100, 200] * 2
+    for mark in said["marks"]:
+        assert LOG_EVENTS <= mark["log_events"] < LOG_EVENTS + SEGMENT + ONE_APPEND
+        assert mark["live_rows"] in {None, 3, 4}
+    assert all(said["flat"][name] for name in ("log_events", "log_kib", "live_rows"))
+
+
+def test_a_curve_that_grows_is_found_and_the_page_shows_it(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
+    assert all(json.loads(bench("-c", SNIPPET, 0.01, page)).values())
+    grows = json.loads(bench("-c", SNIPPET, 5.0, page))
+    assert [name for name, flat in grows.items() if not flat] == ["leader_mb"]
+    text = page.read_text()
+    assert "| 10 | 1,000 | 400 | 100 | 4 | 1 | 2.5 |" in text
+    assert "old" not in text
+    assert (text[:6], text[-6:]) == ("before", "after\n")
+    assert "<svg" in page.with_suffix(".svg").read_text()
