@@ -144,16 +144,17 @@ class Staircase:
         """The best of their buckets by ascending count, each with a mean above those before it."""
         self._counts: list[int] = []
         """Of the steps."""
-        self._buckets: list[Bucket] = []
+        self._buckets: dict[int, Bucket] = {}
+        """Those that hold an arm: one direction may have had any number of visits."""
         self._size = 1
         self._tree = [_EMPTY, _EMPTY]
 
     def add(self, arm: Arm) -> None:
         """Enters an arm that is in no bucket, under its present count and sum."""
         count = arm.count
-        while count >= len(self._buckets):
-            self._buckets.append(Bucket())
-        bucket = self._buckets[count]
+        bucket = self._buckets.get(count)
+        if bucket is None:
+            bucket = self._buckets[count] = Bucket()
         arm.entry = entry = (-arm.sum_micro, arm.opened, arm)
         arm.stairs = self
         bucket.add(entry)
@@ -168,6 +169,8 @@ class Staircase:
         arm.entry = arm.stairs = None
         was_head = bucket.best[0] is entry
         bucket.remove(entry)
+        if not bucket.best:
+            del self._buckets[arm.count]
         if was_head:
             self._head_changed(arm.count, bucket.best[0][2] if bucket.best else None)
 
@@ -203,7 +206,7 @@ class Staircase:
             while end < len(steps) and steps[end].mean <= mean:
                 end += 1
         if was_step:
-            last = counts[end] if end < len(counts) else len(self._buckets)
+            last = counts[end] if end < len(counts) else self._size
             while 0 <= (count := self._following(count + 1, mean)) < last:
                 found.append(self._buckets[count].best[0][2])
                 mean = found[-1].mean
