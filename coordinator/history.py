@@ -78,37 +78,34 @@ def before(source: Source, point: Point) -> Part:
     target = source.tasks[point.task]
     until = target.began if point.step is None else target.ended or source.head + 1
     finishers = {agent.name for agent in source.spec.agents if agent.trigger == "finish"}
-    visits: dict[str, list[TaskRow]] = defaultdict(list)
-    for task in sorted(source.tasks.values(), key=lambda task: task.visit):
-        visits[task.direction].append(task)
     last = next(row for row in source.directions if row.id == target.direction)
     part.finishing = target.agent in finishers and last.inquiry is None
     part.rounds = _round(last) if part.finishing else 0
+    visits = _visits(source)
     for row in source.directions:
-        finishes = row.agent in finishers and row.inquiry is None and row.task is None
-        if finishes and not (part.finishing and _round(row) == part.rounds and row.opened <= last.opened):
+        if row.task is not None and row.task not in part.ended:
             continue
-        if row.task is not None and not (row.task in part.ended or _asked_there(row, part)):
+        finishes = row.agent in finishers and row.task is None
+        if finishes and not (part.finishing and _round(row) == part.rounds and row.opened <= last.opened):
             continue
         part.directions[row.id] = row
         for task in visits[row.id]:
-            if task is target:
-                part.under_way[task.id] = task
-            elif task.ended and task.ended < until:
+            if task is not target and 0 < task.ended < until:
                 part.ended[task.id] = task
-            elif task.began < until:
+            elif task is target or task.began < until:
                 part.under_way[task.id] = task
     if target.id not in part.under_way:
-        raise InvalidMessage(
-            "at",
-            f"task {target.id} answers task {last.task}, which had not ended",
-            f"part at task {last.task}",
-        )
+        problem = f"task {target.id} answers task {last.task}, which had not ended"
+        raise InvalidMessage("at", problem, f"part at task {last.task}")
     return part
 
 
-def _asked_there(row: DirectionRow, part: Part) -> bool:
-    return row.inquiry is not None and row.task in part.ended
+def _visits(source: Source) -> Mapping[str, Sequence[TaskRow]]:
+    """Tasks by direction, in the order of their visits."""
+    visits: dict[str, list[TaskRow]] = defaultdict(list)
+    for task in sorted(source.tasks.values(), key=lambda task: task.visit):
+        visits[task.direction].append(task)
+    return visits
 
 
 def _round(row: DirectionRow) -> int:

@@ -101,7 +101,8 @@ class Recall:
         return request, await self.tasks(visits), asked
 
     def _visits(self, direction: DirectionRow) -> Iterable[str]:
-        return (task_id(self._run, direction.id, number) for number in range(1, direction.numbered + 1))
+        namespace, numbers = self._state.spec.namespace, range(1, direction.numbered + 1)
+        return (task_id(namespace, direction.id, number) for number in numbers)
 
     @contextmanager
     def holding(self) -> Generator[None]:
