@@ -1,6 +1,7 @@
 """Fixtures for every folder of tests: the event loop and real servers."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,9 @@ from protocol.errors import ServerMissing
 from tests.support.servers import NatsServer, RedisServer, Server
 
 AnyServer = TypeVar("AnyServer", bound=Server)
+
+# Whoever starts the tests in the background may have Ctrl-C ignored, which every process of a test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -148,8 +148,11 @@ async def test_a_breaker_stays_open_when_leader_and_worker_and_store_die(hive: H
         async with hive.clients() as clients:
             found = await breaker(clients)
             assert found is not None
-            assert (found.status, found.until_ms) == ("open", opened.until_ms)
-            while time.time() * 1000 < opened.until_ms - 300:
+            assert found.status == "open"
+            assert (
+                0 <= found.until_ms - opened.until_ms < 1_000
+            )  # calls that were under way have spoken since
+            while time.time() * 1000 < found.until_ms - 300:
                 assert len(server.requests) == before
                 await anyio.sleep(0.1)
             assert (await clients.ended("killed")).status == "done"

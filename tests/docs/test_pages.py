@@ -18,6 +18,7 @@ NOT_RUN = {
         "README.md",
         "no Docker engine runs on the build machines; tests/compose runs the same commands and files",
     ),
+    ("docs/durable-agents.md", "tests/verbs/test_prices.py reads such a file"),
     (
         "docs/operations.md",
         "there are no such hosts; tests/compose runs these settings against servers on other ports",

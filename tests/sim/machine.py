@@ -21,7 +21,7 @@ from coordinator.observations import Observers
 from coordinator.service import Coordinator
 from coordinator.settings import Settings
 from protocol.codec import decode_as
-from protocol.errors import InvalidMessage
+from protocol.errors import InvalidMessage, TransportUnavailable
 from protocol.messages import Control
 from protocol.transport.memory import MemoryBus
 from tests.sim.gates import BusGate, Gate, StoreGate, digest
@@ -259,7 +259,12 @@ class Machine:
 
         async def scoped() -> None:
             with scope:
-                await run()
+                try:
+                    await run()
+                except TransportUnavailable as error:
+                    if error.operation != "ensure":
+                        raise
+                    self.kill(name)  # as the command ends where it cannot begin
 
         def begin() -> None:
             PROCESS.set(name)

@@ -56,9 +56,11 @@ def test_a_divergence_is_shown_with_both_requests(shell: Shell, noted: str, task
 
 def test_a_fork_of_the_same_id_is_made_once(shell: Shell, noted: str, task: str) -> None:
     for created in (True, False):
-        answer = shell("fork", noted, "--at", f"{task}:1", "--goal", "otherwise", "--id", "once", "--json")
+        answer = shell(
+            "fork", noted, "--at", f"{task}:1", "--goal", "otherwise", "--id", "forked-once", "--json"
+        )
         assert answer.json["created"] is created
-    assert "comes from elsewhere" in shell("fork", noted, "--at", task, "--id", "once", code=2).err
+    assert "comes from elsewhere" in shell("fork", noted, "--at", task, "--id", "forked-once", code=2).err
 
 
 def test_what_is_wrong_with_a_fork_is_said(shell: Shell, noted: str, task: str) -> None:
