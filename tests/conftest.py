@@ -13,7 +13,7 @@ from tests.support.servers import NatsServer, RedisServer, Server
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
-# Whoever starts the tests in the background may have Ctrl-C ignored, which every process of a test would inherit.
+# Started in the background, tests may find Ctrl-C ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
