@@ -22,7 +22,7 @@ run: $(READY) ## Ask a real question of Python's own asyncio source, with 4 work
 	$(BIN)/coordinator run "$(QUESTION)" --corpus "$(CORPUS)" --workers $(WORKERS) --output report.md
 
 test: $(READY) ## Run all tests, on real servers
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 check: $(READY) ## Lint, formats, types, import contracts, published schemas
 	$(BIN)/ruff check .

@@ -39,8 +39,8 @@ def bench(*command: object) -> str:
 
 
 def test_a_short_one_reads_as_many_rows_at_every_take_over_and_keeps_its_log_short():
-    said = json.loads(bench("segments.py", "--iterations", 200, "--every", 100, "--json"))
-    assert [mark["iterations"] for mark in said["marks"]] == [100, 200] * 2
+    said = json.loads(bench("segments.py", "--iterations", 120, "--every", 60, "--json"))
+    assert [mark["iterations"] for mark in said["marks"]] == [60, 120] * 2
     for mark in said["marks"]:
         assert LOG_EVENTS <= mark["log_events"] < LOG_EVENTS + SEGMENT + ONE_APPEND
         assert mark["live_rows"] in {None, 3, 4}

@@ -43,7 +43,7 @@ class Execution:
 
     def __init__(self, machine: Machine, context: Context, number: int) -> None:
         self.where = {"task": context.task, "execution": number}
-        self.chance = random.Random(context.task)
+        self.chance = random.Random(f"{machine.seed} {context.task}")
         self._machine = machine
         self._context = context
 
@@ -67,7 +67,7 @@ class Execution:
 
 
 def agents(machine: Machine) -> Mapping[str, Agent]:
-    """What a task does follows from its id, so that each attempt does the same."""
+    """What a task does follows from the seed and its id, so that each attempt does the same."""
     executions = itertools.count(1)
 
     def begin(context: Context) -> Execution:
@@ -82,10 +82,10 @@ def agents(machine: Machine) -> Mapping[str, Agent]:
         execution = begin(context)
         chance = execution.chance
         await execution.step("first")
-        await anyio.sleep(chance.choice((0.0, 0.1, 1.0, 8.0)))
+        await anyio.sleep(chance.choice((0.0, 0.1, 1.0, 4.0)))
         if chance.random() < 0.25:
             with suppress(InquiryFailed, WaitTimedOut):
-                await (context.sleep(5) if chance.random() < 0.5 else context.ask("know", context.topic))
+                await (context.sleep(2) if chance.random() < 0.5 else context.ask("know", context.topic))
         await execution.step("second")
         draw = chance.random()
         if draw < 0.08:

@@ -28,11 +28,16 @@ from tests.sim.gates import BusGate, Gate, StoreGate, digest
 from tests.sim.loop import PROCESS, SeededLoop
 from tests.sim.plan import COORDINATORS, PROCESSES, Fault
 
-SETTINGS = Settings.model_validate({"liveness": {"silence_seconds": 30, "heartbeat_seconds": 5}})
+SETTINGS = Settings.model_validate(
+    {"liveness": {"silence_seconds": 9, "heartbeat_seconds": 3, "grace_seconds": 4.5, "lease_seconds": 4}}
+)
+"""In the proportions of the defaults, but short: what a simulation costs is its idle time."""
 WALL_MS = 1_700_000_000_000
 JUMP_MS = 600_000
 """What waits for a moment waits longer when clocks go back: less than a simulation is given for its end."""
 TRACE_KEPT = 200
+COPIES_SECONDS = 2.0
+"""How far back a store or bus may be rolled."""
 
 
 class Trace:
@@ -158,7 +163,7 @@ class Machine:
         return act
 
     def later(self, do: Callable[[], object]) -> None:
-        self.loop.call_later(self.chance.choice((0.01, 0.5, 5.0, 60.0)), do)
+        self.loop.call_later(self.chance.choice((0.01, 0.5, 3.0, 15.0)), do)
 
     def _count(self, kind: str, what: str) -> None:
         self.done[kind] += 1
@@ -171,12 +176,14 @@ class Machine:
                 self.loop.after_steps(fault.who, int(fault.when), lambda fault=fault: self._at_step(fault))
         moments = sorted((one for one in self.plan if one.kind == "moment"), key=lambda one: one.when)
         began, copied = anyio.current_time(), 0.0
+        rollbacks = [began + one.when for one in moments if one.what == "roll back"]
         for fault in [*moments, None]:
             until = began + (fault.when if fault is not None else seconds)
             while (left := until - anyio.current_time()) > 0:
                 await anyio.sleep(min(0.5, left))
-                if any(one.what == "roll back" for one in moments) and anyio.current_time() - copied >= 0.5:
-                    copied = anyio.current_time()
+                now = anyio.current_time()
+                if any(0 <= moment - now <= COPIES_SECONDS for moment in rollbacks) and now - copied >= 0.5:
+                    copied = now
                     self._keep_copies()
             if fault is not None:
                 self._happen(fault)
@@ -184,8 +191,8 @@ class Machine:
 
     def _keep_copies(self) -> None:
         now = anyio.current_time()
-        self._stores = [one for one in self._stores if now - one[0] <= 2.0]
-        self._buses = [one for one in self._buses if now - one[0] <= 2.0]
+        self._stores = [one for one in self._stores if now - one[0] <= COPIES_SECONDS]
+        self._buses = [one for one in self._buses if now - one[0] <= COPIES_SECONDS]
         self._stores.append((now, self.store.snapshot()))
         self._buses.append((now, copy.deepcopy(self.bus.streams)))
 
@@ -199,13 +206,13 @@ class Machine:
         kind = {"store": "store rolled back", "bus": f"{fault.what} bus"}.get(who, fault.what)
         self._count(kind, kind if who == "store" else f"{fault.what} {who}")
         self.trace("fault", str(fault))
-        seconds = self.chance.choice((2.0, 8.0, 20.0, 50.0))
+        seconds = self.chance.choice((1.0, 3.0, 6.0, 15.0))
         match fault.what, who:
             case "kill", _:
                 self.kill(who)
             case (("pause" | "long pause"), _):
                 self.loop.pause(who)
-                self.loop.call_later(45.0 if fault.what == "long pause" else 7.0, self.loop.go_on, who)
+                self.loop.call_later(14.0 if fault.what == "long pause" else 3.0, self.loop.go_on, who)
             case "wipe", "bus":
                 self.bus.streams.clear()
             case "roll back", "bus":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 COORDINATORS = ("c1", "c2")
 WORKERS = ("w1", "w2", "w3")
 PROCESSES = (*COORDINATORS, *WORKERS)
-RAGE_SECONDS = 40.0
+RAGE_SECONDS = 20.0
 
 
 class Fault(NamedTuple):
