@@ -19,7 +19,7 @@ from tests.sim.plan import Fault
 from tests.sim.simulate import described, simulate
 
 ROOT = Path(__file__).parents[2]
-GROUPS, SEEDS = 25, 20
+GROUPS, SEEDS = 10, 10
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
