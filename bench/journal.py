@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import anyio
 
 from agents.agent import Context, Discovery, Priced, agent
-from blackboard.encoding import encode_event, encode_rows
+from blackboard.encoding import encode_changes, encode_event
 from blackboard.events import RunCreated, TaskDispatched
 from blackboard.evolve import begin
 from blackboard.spec import AgentSpec, RunSpec
@@ -92,7 +92,7 @@ def leader_seconds(steps: Sequence[Step]) -> float:
         )
         for event in do(RecordSteps(request, None)):
             encode_event(event)
-        encode_rows(run.state.take_changes()[0])
+        encode_changes(run.state)
     return time.process_time() - began
 
 

@@ -6,7 +6,7 @@ import time
 from poster import TYPE, text_of
 
 from blackboard import events as ev
-from blackboard.encoding import encode_artifact, encode_event, encode_rows
+from blackboard.encoding import encode_changes, encode_event
 from blackboard.events import Event
 from blackboard.evolve import begin
 from blackboard.spec import AgentSpec, Budget, RunSpec
@@ -78,14 +78,15 @@ class Prefill:
         return events
 
     async def _append(self, token: str) -> None:
-        changes, posted = self._run.state.take_changes()
+        written = encode_changes(self._run.state)
         batch = Batch(
             run=self.spec.run,
             token=token,
             head=self._head,
             events=[encode_event(event) for event in self._events],
-            rows=encode_rows(changes),
-            artifacts=[encode_artifact(artifact) for artifact in posted],
+            rows=written.rows,
+            dropped=written.dropped,
+            artifacts=written.artifacts,
         )
         self._events = []
         self._head = await self._store.append(batch, ttl_seconds=LEASE_SECONDS)

@@ -5,7 +5,7 @@ An event is the JSON pair `[kind, data]`; fields at their defaults are left out.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -72,14 +72,21 @@ def encode_row(row: Row) -> bytes:
     return _ADAPTERS[type(row)].serializer.to_json(row, exclude_defaults=True)
 
 
-def encode_rows(changes: Mapping[tuple[RowKind, str], Row]) -> list[RowWrite]:
-    return [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
+class Written(NamedTuple):
+    """What an append writes, and what it drops, besides its events."""
+
+    rows: list[RowWrite]
+    dropped: list[tuple[RowKind, str]]
+    artifacts: list[ArtifactWrite]
 
 
-def encode_marks(marks: Mapping[str, bool]) -> tuple[list[RowWrite], list[tuple[RowKind, str]]]:
-    """Rows of kind `live` that are made, and those that go."""
-    made = [RowWrite("live", name, b"") for name, alive in marks.items() if alive]
-    return made, [("live", name) for name, alive in marks.items() if not alive]
+def encode_changes(state: RunState) -> Written:
+    """Takes what has changed since the last call: every append writes all of it, or rows lie about events."""
+    changes, marks, posted = state.take_changes()
+    rows = [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
+    rows += [RowWrite("live", name, b"") for name, alive in marks.items() if alive]
+    dropped: list[tuple[RowKind, str]] = [("live", name) for name, alive in marks.items() if not alive]
+    return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted])
 
 
 def encode_artifact(artifact: Artifact) -> ArtifactWrite:

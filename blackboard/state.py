@@ -251,16 +251,11 @@ class RunState:
         held = sum(map(len, self.held.values()))
         return len(self.queued) + len(self.dispatched) + len(self.waiting) + held
 
-    def take_changes(self) -> tuple[dict[tuple[RowKind, str], Row], list[Artifact]]:
-        """Hands over what changed since the last call."""
-        changes, posted = self.changes, self.posted
-        self.changes, self.posted = {}, []
-        return changes, posted
-
-    def take_marks(self) -> dict[str, bool]:
-        """Hands over which rows have begun to live, or have ceased, since the last call."""
-        marks, self.marks = self.marks, {}
-        return marks
+    def take_changes(self) -> tuple[dict[tuple[RowKind, str], Row], dict[str, bool], list[Artifact]]:
+        """Hands over what changed since the last call: rows, which of them live, and artifacts."""
+        taken = self.changes, self.marks, self.posted
+        self.changes, self.marks, self.posted = {}, {}, []
+        return taken
 
 
 def restore(

@@ -17,10 +17,8 @@ from blackboard.encoding import (
     decode_steps,
     decode_task,
     decode_totals,
-    encode_artifact,
+    encode_changes,
     encode_event,
-    encode_marks,
-    encode_rows,
 )
 from blackboard.events import Event
 from blackboard.evolve import fold, usage_of
@@ -191,10 +189,9 @@ class Forking:
 
     async def _create(self, source: str, run: str, events: Sequence[Event], steps: Sequence[Step]) -> None:
         state = fold(events)
-        rows, posted = state.take_changes()
-        living, _ = encode_marks(state.take_marks())
+        written = encode_changes(state)
         bodies = dict.fromkeys(bodies_of(steps))
-        named = (artifact.body.digest for artifact in posted if artifact.body is not None)
+        named = (artifact.body for artifact in written.artifacts if artifact.body is not None)
         for digest in {**bodies, **dict.fromkeys(named)}:
             await self._copy(source, run, digest)
         batch = Batch(
@@ -202,8 +199,8 @@ class Forking:
             "",
             0,
             [encode_event(event) for event in events],
-            [*encode_rows(rows), *living],
-            [encode_artifact(artifact) for artifact in posted],
+            written.rows,
+            written.artifacts,
             bodies=tuple(bodies),
         )
         await append_until_definite(self.store, batch)

@@ -10,7 +10,7 @@ from itertools import chain
 
 import anyio
 
-from blackboard.encoding import encode_artifact, encode_event, encode_marks, encode_rows
+from blackboard.encoding import encode_changes, encode_event
 from blackboard.events import Event
 from blackboard.store import Batch
 from coordinator.decide import decide
@@ -131,17 +131,16 @@ class GroupCommit:
         """The next group, encoded now: the rows go on changing."""
         self._events, self._pending = self._pending, []
         effects, self._effects = self._effects, []
-        changes, posted = self.run.state.take_changes()
-        made, dropped = encode_marks(self.run.state.take_marks())
+        written = encode_changes(self.run.state)
         batch = Batch(
             run=self._id,
             token=self._token,
             head=self._head,
             events=[encode_event(event) for event in self._events],
-            rows=[*encode_rows(changes), *made],
-            artifacts=[encode_artifact(artifact) for artifact in posted],
+            rows=written.rows,
+            artifacts=written.artifacts,
             trim=self._segments.before(self._head + len(self._events)),
-            dropped=dropped,
+            dropped=written.dropped,
         )
         return batch, effects
 

@@ -5,7 +5,7 @@ import time
 
 import anyio
 
-from blackboard.encoding import decode_state, encode_event, encode_marks, encode_rows
+from blackboard.encoding import decode_state, encode_changes, encode_event
 from blackboard.store import Batch, BlackboardStore
 from coordinator.decide import decide
 from coordinator.decision import Effect, Env, Reply, Retry
@@ -51,9 +51,8 @@ async def reopen(
                 raise Overloaded("active runs", max_active, RETRY_AFTER_SECONDS)
             await store.reopen(run)
             events = [encode_event(event) for event in decision.events]
-            made, dropped = encode_marks(held.state.take_marks())
-            rows = [*encode_rows(held.state.take_changes()[0]), *made]
-            batch = Batch(run, token, loaded.head, events, rows, dropped=dropped)
+            written = encode_changes(held.state)
+            batch = Batch(run, token, loaded.head, events, written.rows, dropped=written.dropped)
             await append_until_definite(store, batch)
         return _reply(decision.effects)
     finally:

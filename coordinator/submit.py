@@ -1,7 +1,7 @@
 """Submission of runs: the run's first event makes it true, then a bell is rung for the coordinators."""
 
 from blackboard import events as ev
-from blackboard.encoding import encode_event, encode_rows
+from blackboard.encoding import encode_changes, encode_event
 from blackboard.evolve import begin
 from blackboard.spec import RunSpec
 from blackboard.store import Batch, BlackboardStore
@@ -37,7 +37,7 @@ async def submit(
         raise Overloaded("active runs", max_active, RETRY_AFTER_SECONDS)
     created = ev.RunCreated(at_ms=now_ms, spec=spec)
     state = begin(created)
-    batch = Batch(spec.run, "", 0, [encode_event(created)], encode_rows(state.take_changes()[0]))
+    batch = Batch(spec.run, "", 0, [encode_event(created)], encode_changes(state).rows)
     await store.append(batch, ttl_seconds=1)
     transport.emit(subjects.RUNS, b"")
     return True

@@ -25,8 +25,8 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "what has ended is read at a take-over for ever",
         "blackboard/encoding.py",
-        'return made, [("live", name) for name, alive in marks.items() if not alive]',
-        "return made, []",
+        '= [("live", name) for name, alive in marks.items() if not alive]',
+        "= []",
         LONG,
     ),
     Mutant(
