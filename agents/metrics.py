@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from agents import observations as seen
+from protocol.histogram import Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -141,12 +142,10 @@ class WorkerMetrics:
     def _on_offered(self, it: seen.Offered) -> None:
         self.slots.set(it.slots)
         for agent in it.agents:
-            for outcome in get_args(seen.Outcome):
-                self.finished.labels(agent, outcome)
+            self._agent(agent)
             for kind in ("model", "tool"):
                 self.saved_calls.labels(agent, kind)
-            saved = (self.saved_dollars, self.saved_tokens)
-            for metric in (self.running, self.seconds, self.replayed, self.leases_lost, *saved):
+            for metric in (self.replayed, self.leases_lost, self.saved_dollars, self.saved_tokens):
                 metric.labels(agent)
 
     def _on_claimed(self, it: seen.Claimed) -> None:
@@ -154,8 +153,14 @@ class WorkerMetrics:
         self.claims.labels("refused").inc(it.refused)
         self.claim_seconds.observe(it.seconds)
 
+    def _agent(self, name: str) -> _AgentSeries:
+        series = self._agents.get(name)
+        if series is None:
+            series = self._agents[name] = _AgentSeries(self, name)
+        return series
+
     def _on_started(self, it: seen.TaskStarted) -> None:
-        self.running.labels(it.agent).inc()
+        self._agent(it.agent).running.inc()
 
     def _on_replayed(self, it: seen.StepReplayed) -> None:
         self.replayed.labels(it.agent).inc()
@@ -166,9 +171,10 @@ class WorkerMetrics:
         self.saved_dollars.labels(it.agent).inc((usage.cost_microdollars or 0) / 1_000_000)
 
     def _on_finished(self, it: seen.TaskFinished) -> None:
-        self.running.labels(it.agent).dec()
-        self.finished.labels(it.agent, it.outcome).inc()
-        self.seconds.labels(it.agent).observe(it.seconds)
+        series = self._agent(it.agent)
+        series.running.dec()
+        series.finished[it.outcome].inc()
+        series.seconds.observe(it.seconds)
 
     def _on_pulsed(self, it: seen.Pulsed) -> None:
         self.last_pulse_seconds = it.at_ms / 1000
