@@ -15,7 +15,7 @@ from agents.results import Outgoing
 from protocol import subjects
 from protocol.errors import TransportUnavailable
 from protocol.ids import derive
-from protocol.messages import INLINE_BODY_BYTES, Receipt, SwarmDiscovery
+from protocol.messages import INLINE_BODY_BYTES, Refusal, SwarmDiscovery
 from protocol.transport.contract import Transport
 
 REPUBLISH_MOST_SECONDS = 30.0
@@ -103,14 +103,15 @@ class Outbox:
         for _ in part:
             self._observers.notify(DiscoveryPublished(again=False))
 
-    def settle(self, receipt: Receipt) -> bool:
-        """The leader's word; False when nothing waits for it."""
-        kept = self.discard(receipt.token)
+    def settle(self, token: str, refusal: Refusal | None = None) -> bool:
+        """The leader's word: it counts, or is refused. False when nothing waits for it."""
+        kept = self.discard(token)
         if kept is None:
             return False
-        if receipt.verdict == "stale":
-            _log.warning("discovery of task %s came too late: %s", receipt.task, receipt.reason)
-        self._observers.notify(ReceiptReceived(receipt.verdict, anyio.current_time() - kept.first))
+        if refusal is not None:
+            _log.warning("discovery of task %s came too late: %s", refusal.task, refusal.reason)
+        verdict = "settled" if refusal is None else "stale"
+        self._observers.notify(ReceiptReceived(verdict, anyio.current_time() - kept.first))
         return True
 
     def discard(self, token: str) -> _Kept | None:

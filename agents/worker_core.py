@@ -26,7 +26,7 @@ from agents.runner import Runner
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage
-from protocol.messages import Control, Lease, Receipt
+from protocol.messages import Control, Lease, Refusal
 from protocol.prices import PriceTable
 from protocol.transport.contract import Message, Transport
 
@@ -172,8 +172,10 @@ class Worker:
             _log.error("order on %s refused: %s", message.subject, error)
             self._observers.notify(MessageRefused(message.subject, str(error)))
             return
-        for receipt in control.receipts:
-            self._settle(receipt)
+        for _, token in control.settled:
+            self._receive(token, None)
+        for refusal in control.stale:
+            self._receive(refusal.token, refusal)
         for lease in control.drop:
             self._drop(lease)
         if control.order == "drain":
@@ -181,10 +183,10 @@ class Worker:
         elif control.order == "reload":
             self.drain("reload")
 
-    def _settle(self, receipt: Receipt) -> None:
+    def _receive(self, token: str, refusal: Refusal | None) -> None:
         """A receipt for what still runs: somebody else has ended the task."""
-        if not self._outbox.settle(receipt):
-            self._runner.lose(receipt.token)
+        if not self._outbox.settle(token, refusal):
+            self._runner.lose(token)
 
     def _drop(self, lease: Lease) -> None:
         if not self._runner.lose(lease.token):

@@ -17,7 +17,7 @@ from blackboard.store import ArtifactWrite, Loaded, RowKind, RowWrite
 from protocol.artifacts import Artifact
 from protocol.messages import Step
 
-FORMAT = 2
+FORMAT = 3
 """Version of what this build writes. A store holds it per run, and an older build refuses a newer one."""
 
 Upcaster = Callable[[str, dict[str, Any]], dict[str, Any]]

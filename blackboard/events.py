@@ -162,10 +162,12 @@ class TaskDispatched(Event):
 
 
 @event
-class TaskClaimed(Event):
-    kind = "task_claimed"
-    task: Id
-    token: Id
+class TasksClaimed(Event):
+    """A worker holds these tasks: the answer to one claim, whose number is `grant`."""
+
+    kind = "tasks_claimed"
+    tasks: dict[Id, Id]
+    """The token of each."""
     worker: Id
     incarnation: Id
     grant: int
@@ -396,7 +398,7 @@ EVENTS: dict[str, type[Event]] = {
         DirectionRetired,
         DirectionReopened,
         TaskDispatched,
-        TaskClaimed,
+        TasksClaimed,
         TaskRequeued,
         TaskSuspended,
         TaskSettled,

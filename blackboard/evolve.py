@@ -249,13 +249,14 @@ def _adopt(totals: Totals, task: TaskRow, origin: Origin) -> None:
         totals.shared = totals.shared.plus(journal.usage)
 
 
-def _task_claimed(state: RunState, event: ev.TaskClaimed) -> None:
-    task = _task(state, event.task)
-    unindex_task(state, task)
-    task.status = "running"
-    task.worker, task.incarnation, task.grant = event.worker, event.incarnation, event.grant
-    task.claimed_ms = event.at_ms
-    index_task(state, task)
+def _tasks_claimed(state: RunState, event: ev.TasksClaimed) -> None:
+    for identity in event.tasks:
+        task = _task(state, identity)
+        unindex_task(state, task)
+        task.status = "running"
+        task.worker, task.incarnation, task.grant = event.worker, event.incarnation, event.grant
+        task.claimed_ms = event.at_ms
+        index_task(state, task)
 
 
 def _task_requeued(state: RunState, event: ev.TaskRequeued) -> None:
@@ -516,7 +517,7 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.DirectionReopened: _direction_reopened,
     ev.FollowUpRefused: _record_only,
     ev.TaskDispatched: _task_dispatched,
-    ev.TaskClaimed: _task_claimed,
+    ev.TasksClaimed: _tasks_claimed,
     ev.TaskRequeued: _task_requeued,
     ev.TaskSuspended: _task_suspended,
     ev.TaskSettled: _task_settled,

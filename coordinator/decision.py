@@ -15,7 +15,6 @@ from protocol.messages import (
     DeadLetter,
     Lease,
     PauseRequest,
-    Receipt,
     Record,
     RecordRequest,
     Refusal,
@@ -198,8 +197,19 @@ class Acknowledge:
 
 @plain
 class SendReceipt:
+    """A worker's discovery is settled, now or before."""
+
     worker: str
-    receipt: Receipt
+    task: str
+    token: str
+
+
+@plain
+class SendRefusal:
+    """A worker's discovery is stale."""
+
+    worker: str
+    refusal: Refusal
 
 
 @plain
@@ -238,7 +248,18 @@ Command = (
     | AnswerInquiry
     | Lead
 )
-Effect = Publish | AnswerClaim | Reply | ReplyOnceOnDisk | Acknowledge | SendReceipt | SendDrop | Bury | Ring
+Effect = (
+    Publish
+    | AnswerClaim
+    | Reply
+    | ReplyOnceOnDisk
+    | Acknowledge
+    | SendReceipt
+    | SendRefusal
+    | SendDrop
+    | Bury
+    | Ring
+)
 
 
 @dataclass(slots=True)

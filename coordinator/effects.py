@@ -20,6 +20,7 @@ from coordinator.decision import (
     Ring,
     SendDrop,
     SendReceipt,
+    SendRefusal,
 )
 from coordinator.decisions.dispatch import deadline_ms
 from coordinator.observations import StoreRetry
@@ -36,7 +37,6 @@ from protocol.messages import (
     DeadLetter,
     Grant,
     Lease,
-    Receipt,
     Refusal,
     Step,
     SwarmInquiry,
@@ -62,7 +62,8 @@ class Release:
 
     def all(self, effects: Sequence[Effect]) -> None:  # noqa: C901 - one per effect
         dispatches: list[Publish] = []
-        receipts: dict[str, list[Receipt]] = defaultdict(list)
+        settled: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        stale: dict[str, list[Refusal]] = defaultdict(list)
         drops: dict[str, list[Lease]] = defaultdict(list)
         for effect in effects:
             match effect:
@@ -73,7 +74,9 @@ class Release:
                 case Acknowledge():
                     cast("Delivery", effect.source).ack()
                 case SendReceipt():
-                    receipts[effect.worker].append(effect.receipt)
+                    settled[effect.worker].append((effect.task, effect.token))
+                case SendRefusal():
+                    stale[effect.worker].append(effect.refusal)
                 case SendDrop():
                     drops[effect.worker].append(effect.lease)
                 case Reply():
@@ -85,8 +88,9 @@ class Release:
                 case Ring():
                     self._ring(effect.inquiry)
         self._outbox.publish(self._run.state, dispatches)
-        for worker in sorted({*receipts, *drops}):
-            control = Control(receipts=tuple(receipts[worker]), drop=tuple(drops[worker]))
+        for worker in sorted({*settled, *stale, *drops}):
+            receipts = tuple(settled[worker]), tuple(stale[worker])
+            control = Control(settled=receipts[0], stale=receipts[1], drop=tuple(drops[worker]))
             self._office.post.control(worker, control)
 
     async def _reply_once_on_disk(self, effect: ReplyOnceOnDisk) -> None:

@@ -70,7 +70,7 @@ def before(source: Source, point: Point) -> Part:
     At a step, that is whatever had ended when its task ended: nothing of it can have known the task's result,
     which nobody sees before. Before a task, it is what had ended when the task was dispatched first.
 
-    :raises InvalidMessage: for a task that answers another, which had not ended either.
+    :raises InvalidMessage: for a task that answers another, which had not ended either, or follows from such.
     """
     part = Part()
     if point.task is None:
@@ -95,9 +95,22 @@ def before(source: Source, point: Point) -> Part:
             elif task is target or task.began < until:
                 part.under_way[task.id] = task
     if target.id not in part.under_way:
-        problem = f"task {target.id} answers task {last.task}, which had not ended"
-        raise InvalidMessage("at", problem, f"part at task {last.task}")
+        asker = _asker(source, part, last)
+        problem = f"task {target.id} comes of a question of task {asker}, which had not ended"
+        raise InvalidMessage("at", problem, f"part at task {asker}")
     return part
+
+
+def _asker(source: Source, part: Part, left_out: DirectionRow) -> str:
+    """The task whose question opened a direction that is left out, or one that led to it."""
+    directions = {row.id: row for row in source.directions}
+    row = left_out
+    while (
+        row.task is not None
+        and (above := directions[source.tasks[row.task].direction]).id not in part.directions
+    ):
+        row = above
+    return row.task or ""
 
 
 def _visits(source: Source) -> Mapping[str, Sequence[TaskRow]]:

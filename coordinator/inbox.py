@@ -100,8 +100,8 @@ class Inbox:
             return
         self._office.fleet.claimed(request.worker, anyio.current_time())
         for event in self._group.do(Claim(request, message)).events:
-            if isinstance(event, ev.TaskClaimed):
-                self._outbox.drop(event.task)
+            if isinstance(event, ev.TasksClaimed):
+                self._outbox.drop(event.tasks)
 
     def _on_record(self, message: Message) -> None:
         request = self._admitted(message, RecordRequest, _check_record)
@@ -230,7 +230,7 @@ class Inbox:
     def _commit(self, discovery: SwarmDiscovery, source: Delivery | Shared) -> None:
         for event in self._group.do(Commit(discovery, source)).events:
             if isinstance(event, ev.TaskSettled):
-                self._outbox.drop(event.task)
+                self._outbox.drop((event.task,))
                 self._pace.completed()
                 self._judge(event.task)
 

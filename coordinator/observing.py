@@ -22,9 +22,10 @@ def observe(event: Event, state: RunState, observers: Observers) -> None:
     match event:
         case ev.TaskDispatched():
             observers.notify(Dispatched(run, event.agent, event.attempt))
-        case ev.TaskClaimed():
-            task = state.tasks[event.task]
-            observers.notify(Claimed(run, task.agent, (event.at_ms - task.dispatched_ms) / 1000))
+        case ev.TasksClaimed():
+            for identity in event.tasks:
+                task = state.tasks[identity]
+                observers.notify(Claimed(run, task.agent, (event.at_ms - task.dispatched_ms) / 1000))
         case ev.TaskSettled():
             task = state.tasks[event.task]
             seconds = (event.at_ms - (task.claimed_ms or task.dispatched_ms or event.at_ms)) / 1000

@@ -87,9 +87,10 @@ class Outbox:
         message_id = f"{task.token}.{self._prefix}.{entry.publications}"
         return Publication(subjects.tasks(task.agent), data, message_id)
 
-    def drop(self, task: str) -> None:
-        """The task was claimed or has ended: it is no longer ours to publish."""
-        self._entries.pop(task, None)
+    def drop(self, tasks: Iterable[str]) -> None:
+        """Tasks that were claimed or have ended: they are no longer ours to publish."""
+        for task in tasks:
+            self._entries.pop(task, None)
 
     def overdue(self, state: RunState, *, empty_queues: Iterable[str] = ()) -> list[Publish]:
         """What to publish again: unconfirmed, long unclaimed, or gone from an empty queue."""

@@ -26,7 +26,7 @@ from coordinator.topology import streams
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, StoreUnavailable, TransportUnavailable
-from protocol.messages import Control, Demand, Held, Receipt, SwarmHeartbeat
+from protocol.messages import Control, Demand, Held, Refusal, SwarmHeartbeat
 from protocol.transport.contract import Message, Transport
 
 DEMAND_SECONDS = 1.0
@@ -158,20 +158,20 @@ class Coordinator:
 
     async def _release_orphans(self, worker: str, run: str, leases: list[Held]) -> None:
         """Tells a worker what became of leases in a run that has ended."""
-        receipts: list[Receipt] = []
+        settled: list[tuple[str, str]] = []
+        stale: list[Refusal] = []
         try:
             if run in await self._office.store.runs(active=True):
                 return
             for lease in leases:
-                settled = await self._epilogue.was_settled(run, lease.task, lease.token)
-                verdict = "settled" if settled else "stale"
-                receipts.append(
-                    Receipt(task=lease.task, token=lease.token, verdict=verdict, reason="the run is over")
-                )
+                if await self._epilogue.was_settled(run, lease.task, lease.token):
+                    settled.append((lease.task, lease.token))
+                else:
+                    stale.append(Refusal(task=lease.task, token=lease.token, reason="the run is over"))
         except StoreUnavailable:
             return
         drops = tuple(lease for lease in leases if lease.state == "running")
-        self._office.post.control(worker, Control(receipts=tuple(receipts), drop=drops))
+        self._office.post.control(worker, Control(settled=tuple(settled), stale=tuple(stale), drop=drops))
 
     def _on_demand(self, message: Message) -> None:
         try:

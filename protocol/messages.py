@@ -389,7 +389,7 @@ class Grant(Lease):
 
 
 class Refusal(Lease):
-    """A refused claim, with the reason."""
+    """A refused claim or discovery, with the reason."""
 
     reason: str
 
@@ -496,21 +496,19 @@ class QueryReply(Record):
     """Pass it on for the next page; None at the end."""
 
 
-class Receipt(Lease):
-    """The leader's word on a discovery: `settled` (committed, now or before) or `stale` (refused, on record).
+class Control(Record):
+    """What a coordinator tells a worker.
 
-    A worker keeps a finished discovery and publishes it again until it has the receipt.
+    `settled` and `stale` are receipts: a worker keeps a finished discovery and publishes it again until it
+    has one.
     """
 
-    verdict: Literal["settled", "stale"]
-    reason: str = ""
-
-
-class Control(Record):
-    """What a coordinator tells a worker; `drop` names leases it no longer holds."""
-
-    receipts: Annotated[tuple[Receipt, ...], FailFast()] = ()
+    settled: Annotated[tuple[tuple[Id, Id], ...], FailFast()] = ()
+    """Task and token of each discovery that is committed, now or before."""
+    stale: Annotated[tuple[Refusal, ...], FailFast()] = ()
+    """Discoveries that do not count, which is on record."""
     drop: Annotated[tuple[Lease, ...], FailFast()] = ()
+    """Leases that it no longer holds."""
     order: Literal["", "drain", "beat", "reload"] = ""
 
 

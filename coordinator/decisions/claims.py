@@ -25,6 +25,7 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
     room = REPLY_BYTES
     granted: list[Lease] = []
     refused: list[Refusal] = []
+    claimed: dict[str, str] = {}
     for lease in request.leases:
         task = state.tasks.get(lease.task)
         reason = _refusal(state, task, command, lease)
@@ -36,16 +37,17 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
             break
         granted.append(lease)
         if task.status == "dispatched" or task.grant < request.number:
-            decision.events.append(
-                ev.TaskClaimed(
-                    at_ms=env.now_ms,
-                    task=lease.task,
-                    token=lease.token,
-                    worker=request.worker,
-                    incarnation=request.incarnation,
-                    grant=request.number,
-                )
+            claimed[lease.task] = lease.token
+    if claimed:
+        decision.events.append(
+            ev.TasksClaimed(
+                at_ms=env.now_ms,
+                tasks=claimed,
+                worker=request.worker,
+                incarnation=request.incarnation,
+                grant=request.number,
             )
+        )
     decision.effects.append(AnswerClaim(command.source, request.number, tuple(granted), tuple(refused)))
     return decision
 

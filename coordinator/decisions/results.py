@@ -7,7 +7,7 @@ from typing import Literal
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
 from blackboard.state import RunState, TaskRow
-from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendReceipt
+from coordinator.decision import Acknowledge, Bury, Commit, Decision, Env, SendReceipt, SendRefusal
 from coordinator.decisions.directions import follow_ups, triggered
 from coordinator.decisions.dispatch import is_late
 from coordinator.decisions.waiting import settled, suspend
@@ -21,7 +21,7 @@ from protocol.messages import (
     ArtifactDraft,
     DeadLetter,
     Failure,
-    Receipt,
+    Refusal,
     SwarmDiscovery,
 )
 
@@ -35,7 +35,6 @@ def commit(run: Run, command: Commit, env: Env) -> Decision:
     discovery = command.discovery
     task = state.tasks.get(discovery.task)
     decision = Decision(effects=[Acknowledge(command.source)])
-    receipt = Receipt(task=discovery.task, token=discovery.token, verdict="settled")
     reason = _stale(task, discovery)
     if task is None or reason:
         decision.events.append(
@@ -47,10 +46,12 @@ def commit(run: Run, command: Commit, env: Env) -> Decision:
                 reason=reason,
             )
         )
-        receipt = Receipt(task=discovery.task, token=discovery.token, verdict="stale", reason=reason)
-    elif task.status in ("dispatched", "running"):
+        refusal = Refusal(task=discovery.task, token=discovery.token, reason=reason)
+        decision.effects.append(SendRefusal(discovery.worker, refusal))
+        return decision
+    if task.status in ("dispatched", "running"):
         _settle(run, task, discovery, env, decision)
-    decision.effects.append(SendReceipt(discovery.worker, receipt))
+    decision.effects.append(SendReceipt(discovery.worker, task.id, task.token))
     return decision
 
 

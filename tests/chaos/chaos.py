@@ -70,8 +70,11 @@ class History:
 
     def hear(self, message: Message) -> None:
         worker = message.subject.rpartition(".")[2]
-        for one in decode_as(message.data, Control).receipts:
-            self.note("receipt", task=one.task, token=one.token, verdict=one.verdict, worker=worker)
+        control = decode_as(message.data, Control)
+        for task, token in control.settled:
+            self.note("receipt", task=task, token=token, verdict="settled", worker=worker)
+        for one in control.stale:
+            self.note("receipt", task=one.task, token=one.token, verdict="stale", worker=worker)
 
     def read(self) -> list[dict]:
         lines = self._path.read_text().splitlines() if self._path.exists() else []

@@ -174,8 +174,7 @@ class Hive:
             yield Clients(store, transport)
 
     def _hear(self, message: Message) -> None:
-        control = decode_as(message.data, Control)
-        self.receipts.update(receipt.task for receipt in control.receipts if receipt.verdict == "settled")
+        self.receipts.update(task for task, _ in decode_as(message.data, Control).settled)
 
 
 @dataclass
@@ -240,9 +239,10 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     tokens = [event.token for event in events if isinstance(event, ev.TaskDispatched)]
     assert len(tokens) == len(set(tokens)), "dispatched twice under one epoch"
     claims = {
-        (event.token, event.worker, event.incarnation)
+        (token, event.worker, event.incarnation)
         for event in events
-        if isinstance(event, ev.TaskClaimed)
+        if isinstance(event, ev.TasksClaimed)
+        for token in event.tasks.values()
     }
     assert len(claims) == len({token for token, *_ in claims}), "two workers were granted one epoch"
     _check_statistics(state)

@@ -64,7 +64,7 @@ def _verb(subject: str) -> str:
 
 
 def _emitted(_: Any, subject: str, data: bytes, *__: Any) -> str | None:
-    return "emit.receipts" if _kind(subject) == "control" and b"receipts" in data else None
+    return "emit.receipts" if _kind(subject) == "control" and b'"settled"' in data else None
 
 
 def _appended(_: Any, batch: Batch, **__: Any) -> str | None:

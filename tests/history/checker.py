@@ -266,10 +266,11 @@ def _log(state: Row) -> Iterator[Breach]:
         if kind == "task_dispatched":
             tokens[data["token"]] += 1
             lives.setdefault(data["task"], _Life())
-        life = lives.get(data.get("task", ""))
-        problem = life.take(kind, data) if life is not None else None
-        if problem:
-            yield Breach("P3" if "token" in problem else "P1", f"task {data['task']}: {problem}")
+        for task, one in _of_tasks(kind, data):
+            life = lives.get(task)
+            problem = life.take(kind, one) if life is not None else None
+            if problem:
+                yield Breach("P3" if "token" in problem else "P1", f"task {task}: {problem}")
     yield from (
         Breach("P3", f"token {token} was given {count} times") for token, count in tokens.items() if count > 1
     )
@@ -289,6 +290,15 @@ def _log(state: Row) -> Iterator[Breach]:
             yield Breach(
                 "P1", f"task {identity} is {row.get('status')} in its row and {life.status} in the log"
             )
+
+
+def _of_tasks(kind: str, data: Row) -> Iterator[tuple[str, Row]]:
+    """An event, once for each task that it is about."""
+    if kind == "tasks_claimed":
+        for task, token in data["tasks"].items():
+            yield task, {**data, "token": token}
+    elif "task" in data:
+        yield data["task"], data
 
 
 class _Life:
@@ -315,7 +325,7 @@ class _Life:
                 None,
             )
             return problem
-        if kind == "task_claimed":
+        if kind == "tasks_claimed":
             holder = (data["worker"], data["incarnation"])
             free = self.status == "dispatched" or (self.status == "running" and self.holder == holder)
             problem = None if free else f"granted to {holder[0]} while {self.status}"

@@ -37,7 +37,12 @@ class History:
 
     def events(self, kind: str) -> list[dict]:
         """Those of the task that ended well."""
-        return [data for name, data in self.log if name == kind and data.get("task") == self.done["id"]]
+        task = self.done["id"]
+        return [
+            data
+            for name, data in self.log
+            if name == kind and (data.get("task") == task or task in data.get("tasks", ()))
+        ]
 
     def records(self, op: str) -> list[dict]:
         return [one for one in self.seen if one["op"] == op and one.get("task") == self.done["id"]]
@@ -95,9 +100,9 @@ def a_token_was_given_twice(history: History) -> None:
 
 
 def two_workers_held_one_task(history: History) -> None:
-    claim = history.events("task_claimed")[-1]
-    at = history.log.index(["task_claimed", claim])
-    history.log.insert(at + 1, ["task_claimed", {**claim, "worker": "another"}])
+    claim = history.events("tasks_claimed")[-1]
+    at = history.log.index(["tasks_claimed", claim])
+    history.log.insert(at + 1, ["tasks_claimed", {**claim, "worker": "another"}])
 
 
 def a_step_was_recorded_under_an_old_token(history: History) -> None:

@@ -13,6 +13,7 @@ from coordinator.decision import (
     Publish,
     SendDrop,
     SendReceipt,
+    SendRefusal,
 )
 from protocol.messages import ClaimRequest, Failure, Held, Lease, SwarmDiscovery, SwarmHeartbeat
 
@@ -135,8 +136,10 @@ def messages(effects: tuple[Effect, ...]) -> tuple[Message, ...]:
                 to = (source.worker, source.incarnation)
                 found += [Message("grant", one.task, one.token, *to) for one in granted]
                 found += [Message("refusal", one.task, one.token, *to) for one in refused]
-            case SendReceipt(worker, receipt):
-                found.append(Message(receipt.verdict, receipt.task, receipt.token, worker))
+            case SendReceipt(worker, task, token):
+                found.append(Message("settled", task, token, worker))
+            case SendRefusal(worker, refusal):
+                found.append(Message("stale", refusal.task, refusal.token, worker))
             case SendDrop(worker, lease):
                 found.append(Message("drop", lease.task, lease.token, worker))
             case _:

@@ -7,7 +7,6 @@ import pytest
 from blackboard import evolve, memory
 from coordinator.decision import SendReceipt
 from coordinator.decisions import claims, dispatch, ending, results
-from protocol.messages import Receipt
 from tests.model.parts import Bounds
 from tests.model.search import Counterexample
 from tests.model.worlds import LARGE, SMALL, explore, spec
@@ -33,13 +32,6 @@ def _told_twice(row, visit, reward_micro, cost_micro=0, tell=evolve.tell):
     row.reward_sum_micro += reward_micro
 
 
-class _AlwaysSettled(SendReceipt):
-    """A receipt that says that the result counts, whatever was decided."""
-
-    def __init__(self, worker: str, receipt: Receipt) -> None:
-        super().__init__(worker, receipt.model_copy(update={"verdict": "settled"}))
-
-
 def _anybody_claims(_state, task, _command, lease) -> str:
     known = task is not None and task.token == lease.token
     return "" if known and task.status in ("dispatched", "running") else "no"
@@ -55,7 +47,7 @@ PLANTED = {
         "is accepted, though the task's token is another",
     ),
     "a refused result is told that it counts": (
-        (results, "SendReceipt", _AlwaysSettled),
+        (results, "SendRefusal", lambda worker, it: SendReceipt(worker, it.task, it.token)),
         "is answered as settled, though the task's token is another",
     ),
     "two workers hold one task": ((claims, "_refusal", _anybody_claims), r"in the store w\d holds the task"),

@@ -87,14 +87,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a repeated result is folded again",
         RESULTS,
-        'elif task.status in ("dispatched", "running"):',
-        "else:",
+        'if task.status in ("dispatched", "running"):\n        _settle',
+        "if task:\n        _settle",
     ),
     Mutant(
         "a refused result is receipted as settled",
         RESULTS,
-        'token=discovery.token, verdict="stale", reason=reason',
-        'token=discovery.token, verdict="settled", reason=reason',
+        "SendRefusal(discovery.worker, refusal)",
+        "SendReceipt(discovery.worker, discovery.task, discovery.token)",
     ),
     Mutant(
         "a capacity refusal uses up an attempt",

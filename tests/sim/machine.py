@@ -307,11 +307,13 @@ class Machine:
         return Worker(identity, self.agents, transport, pulse, Limits(slots=2), observers, clock.draw).run
 
     def _receipts(self, name: str, subject: str, data: bytes) -> None:
-        if not subject.startswith("swarm.control.") or b"receipts" not in data:
+        if not subject.startswith("swarm.control."):
             return
         try:
             control = decode_as(data, Control)
         except InvalidMessage:
             return
-        for one in control.receipts:
-            self.record("receipt", task=one.task, token=one.token, verdict=one.verdict, worker=name)
+        for task, token in control.settled:
+            self.record("receipt", task=task, token=token, verdict="settled", worker=name)
+        for one in control.stale:
+            self.record("receipt", task=one.task, token=one.token, verdict="stale", worker=name)

@@ -29,7 +29,6 @@ from protocol.messages import (
     PutRequest,
     QueryReply,
     QueryRequest,
-    Receipt,
     Record,
     RecordReply,
     RecordRequest,
@@ -78,7 +77,7 @@ class FakeLeader:
         self.on_record: Callable[[RecordRequest], Record | None] = self.record_all
         self.on_put: Callable[[PutRequest], Record | None] = self.store_chunk
         self.on_report: Callable[[ProviderReport], Record] = lambda _: ProviderReply(breakers=Breakers())
-        self.on_discovery: Callable[[SwarmDiscovery], Receipt | None] = self.settle
+        self.on_discovery: Callable[[SwarmDiscovery], Control | None] = self.settle
         self._numbers = itertools.count(1)
         self._puller: Puller | None = None
         self._partial: dict[str, bytearray] = {}
@@ -166,9 +165,9 @@ class FakeLeader:
             self.bodies[request.digest] = bytes(partial)
         return PutReply(complete=complete, received_bytes=len(partial))
 
-    def settle(self, discovery: SwarmDiscovery) -> Receipt:
+    def settle(self, discovery: SwarmDiscovery) -> Control:
         self.settled.add(discovery.token)
-        return Receipt(task=discovery.task, token=discovery.token, verdict="settled")
+        return Control(settled=((discovery.task, discovery.token),))
 
     def _serve(self, message: Message) -> None:
         request = decode(message.data).body
@@ -237,7 +236,7 @@ class FakeLeader:
             self.discoveries.append(discovery)
             receipt = self.on_discovery(discovery)
             if receipt is not None:
-                self.control(discovery.worker, receipts=(receipt,))
+                self.transport.emit(subjects.control(discovery.worker), self._seal(receipt))
 
     def _hear_beat(self, message: Message) -> None:
         beat = decode(message.data).body

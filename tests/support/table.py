@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from blackboard import events as ev
 from blackboard.events import Event
@@ -23,6 +24,7 @@ from coordinator.decision import (
     Lead,
     Redispatch,
     SendReceipt,
+    SendRefusal,
     Visit,
 )
 from coordinator.run import Run
@@ -30,11 +32,17 @@ from protocol.messages import (
     ClaimRequest,
     FollowUp,
     Lease,
-    Receipt,
     SwarmDiscovery,
 )
 
 RUN = "run-1"
+
+
+class Receipt(NamedTuple):
+    """What a worker was told of its discovery."""
+
+    verdict: str
+    reason: str = ""
 
 
 def spec(**changes: object) -> RunSpec:
@@ -119,8 +127,10 @@ class Table:
             {"run": RUN, "worker": worker, "incarnation": incarnation, **lease.model_dump(), **fields}
         )
         receipt = self.do(Commit(discovery, "source")).effects[-1]
-        assert isinstance(receipt, SendReceipt)
-        return receipt.receipt
+        if isinstance(receipt, SendRefusal):
+            return Receipt("stale", receipt.refusal.reason)
+        assert receipt == SendReceipt(worker, lease.task, lease.token)
+        return Receipt("settled")
 
     def held(self, agent: str = "explore", *, worker: str = "w1", incarnation: str = "i1") -> Lease:
         """A task dispatched to, and claimed by, a worker."""

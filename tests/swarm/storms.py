@@ -295,8 +295,9 @@ def check_ends(events: list[Event], state: RunState) -> None:
     assert len(tokens) == len(set(tokens)), "dispatched twice under one token"
     holders: dict[str, set[tuple[str, str]]] = {}
     for event in events:
-        if isinstance(event, ev.TaskClaimed):
-            holders.setdefault(event.token, set()).add((event.worker, event.incarnation))
+        if isinstance(event, ev.TasksClaimed):
+            for token in event.tasks.values():
+                holders.setdefault(token, set()).add((event.worker, event.incarnation))
     assert all(len(found) == 1 for found in holders.values()), "two workers were granted one token"
     assert all(task.reason or task.status == "done" for task in state.tasks.values()), "no reason recorded"
 

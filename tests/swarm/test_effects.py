@@ -35,7 +35,7 @@ def test_no_receipt_leaves_before_the_append_that_settles_its_task():
     receipts: list[str] = []
 
     def note(message: Message) -> None:
-        receipts.extend(receipt.task for receipt in decode_as(message.data, Control).receipts)
+        receipts.extend(task for task, _ in decode_as(message.data, Control).settled)
 
     async def main() -> None:
         async with (

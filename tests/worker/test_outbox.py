@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from agents.agent import Context, Discovery, agent
 from agents.observations import DiscoveryPublished, ReceiptReceived
 from protocol.artifacts import artifact, canonical_json
-from protocol.messages import FollowUp, PutReply, Receipt
+from protocol.messages import Control, FollowUp, PutReply, Refusal
 from tests.worker.rig import rig, virtually
 
 
@@ -48,8 +48,8 @@ async def test_without_a_receipt_it_is_published_again_with_growing_pauses() -> 
 @virtually
 async def test_a_stale_receipt_discards_the_discovery() -> None:
     async with rig() as swarm:
-        swarm.leader.on_discovery = lambda found: Receipt(
-            task=found.task, token=found.token, verdict="stale", reason="moved on"
+        swarm.leader.on_discovery = lambda found: Control(
+            stale=(Refusal(task=found.task, token=found.token, reason="moved on"),)
         )
         await swarm.leader.dispatch()
         await swarm.at_rest()
