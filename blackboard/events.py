@@ -4,9 +4,9 @@ Rewards are integer micro-units, so that sums are exact in any order.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, dataclass_transform
+from typing import Annotated, ClassVar, Literal, dataclass_transform
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 
 from blackboard.spec import Amounts, RunSpec
 from protocol.artifacts import Artifact
@@ -156,7 +156,8 @@ class TaskDispatched(Event):
     visit: int
     attempt: int
     token: Id
-    choice: Choice | None = None
+    choice: Annotated[Choice | None, Field(exclude=True)] = None
+    """Why this direction. Not in the log: it has a row of its own, which no trim of the log takes."""
     reserved: Amounts | None = None
     """What is reserved for it, where the run has a budget of such things."""
 

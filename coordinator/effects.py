@@ -227,7 +227,7 @@ def _grant(
 ) -> Grant:
     direction = state.directions[task.direction]
     origin = state.spec.origin
-    return Grant(
+    return Grant.trusted(
         task=task.id,
         token=lease.token,
         number=number,

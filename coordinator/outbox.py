@@ -72,7 +72,7 @@ class Outbox:
 
     def _publication(self, state: RunState, task: TaskRow, entry: _Entry) -> Publication:
         direction = state.directions[task.direction]
-        message = SwarmTask(
+        message = SwarmTask.trusted(
             run=state.spec.run,
             task=task.id,
             attempt=task.attempt,
