@@ -133,7 +133,7 @@ class Inbox:
         request = self._admitted(message, CancelRequest)
         if request is None:
             return
-        if self._recall.lacks(request.tasks):
+        if any(map(self._recall.lacks, request.tasks)):
             self._tasks.start_soon(self._cancel_after_reading, request, message)
         else:
             self._group.do(Cancel(request, message))
@@ -202,7 +202,7 @@ class Inbox:
             return
         source = delivery if len(discoveries) == 1 else Shared(delivery, len(discoveries))
         for discovery in discoveries:
-            if self._recall.lacks((discovery.task,)):
+            if self._recall.lacks(discovery.task):
                 self._tasks.start_soon(self._commit_after_reading, discovery, source)
             elif self._unpacking.needed(discovery):
                 self._tasks.start_soon(self._commit_after_unpacking, discovery, source)
@@ -276,8 +276,9 @@ def _discoveries(delivery: Delivery, run: str) -> Sequence[SwarmDiscovery]:
     else:
         raise InvalidMessage("type", "no discovery", "send 'swarm.discovery'")
     worker = delivery.subject.split(".")[2]
-    if any(one.run != run or one.worker != worker for one in found):
-        raise InvalidMessage("worker", "run or worker differ from the subject's", "publish as yourself")
+    for one in found:
+        if one.run != run or one.worker != worker:
+            raise InvalidMessage("worker", "run or worker differ from the subject's", "publish as yourself")
     return found
 
 

@@ -51,9 +51,9 @@ class Recall:
         for inquiry in state.questions.pop(identity, ()):
             del state.inquiries[inquiry]
 
-    def lacks(self, tasks: Iterable[str]) -> bool:
-        """Whether any of these tasks is unknown here: it has ended, or was never there."""
-        return any(task not in self._state.tasks for task in tasks)
+    def lacks(self, task: str) -> bool:
+        """Whether a task is unknown here: it has ended, or was never there."""
+        return task not in self._state.tasks
 
     async def tasks(self, ids: Sequence[str]) -> list[TaskRow]:
         """Rows of those tasks that have ended.

@@ -23,12 +23,9 @@ def derive(kind: str, *parts: str) -> str:
 
     Parts are length-prefixed, so that ("ab", "c") and ("a", "bc") differ.
     """
-    digest = hashlib.blake2b(digest_size=12, person=kind.encode()[:16])
-    for part in parts:
-        raw = part.encode()
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return f"{kind}-{digest.hexdigest()}"
+    raw = [part.encode() for part in parts]
+    told = b"".join([len(part).to_bytes(4, "big") + part for part in raw])
+    return f"{kind}-{hashlib.blake2b(told, digest_size=12, person=kind.encode()[:16]).hexdigest()}"
 
 
 def task_id(run: str, direction: str, visit: int) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from blackboard import events as ev
+from blackboard.spec import Amounts
 from blackboard.state import DirectionRow, RunState, TaskRow
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
 from coordinator.decisions import limits
@@ -41,7 +42,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
             continue
         room[direction.agent] -= 1
         total -= 1
-        _dispatch(decision, _first_visit(state, direction, purse, env))
+        _dispatch(decision, _first_visit(state, direction, purse.take(direction.agent), env))
     return decision
 
 
@@ -73,7 +74,11 @@ def _next_attempt(task: TaskRow, purse: Purse, env: Env) -> ev.TaskDispatched:
 
 
 def _first_visit(
-    state: RunState, direction: DirectionRow, purse: Purse, env: Env, choice: ev.Choice | None = None
+    state: RunState,
+    direction: DirectionRow,
+    reserved: Amounts | None,
+    env: Env,
+    choice: ev.Choice | None = None,
 ) -> ev.TaskDispatched:
     number = direction.numbered + 1
     return ev.TaskDispatched(
@@ -84,7 +89,7 @@ def _first_visit(
         visit=number,
         attempt=1,
         token=env.token(),
-        reserved=purse.take(direction.agent),
+        reserved=reserved,
         choice=choice,
     )
 
@@ -101,7 +106,8 @@ def visit(run: Run, command: Visit, env: Env) -> Decision:
         return decision
     direction = state.directions[choice.chosen.direction]
     reason = choice if agent.trigger == "explore" else None
-    _dispatch(decision, _first_visit(state, direction, Purse(state, env.now_ms), env, reason))
+    reserved = Purse(state, env.now_ms).take(agent.name) if state.metered else None
+    _dispatch(decision, _first_visit(state, direction, reserved, env, reason))
     return decision
 
 

@@ -18,7 +18,7 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a result of a forgotten task is judged without its row",
         "coordinator/inbox.py",
-        "if self._recall.lacks((discovery.task,)):",
+        "if self._recall.lacks(discovery.task):",
         "if False:",
         LONG,
     ),
