@@ -13,6 +13,7 @@ CORPUS ?= $(shell $(BIN)/python -c 'import asyncio, pathlib; print(pathlib.Path(
 WORKERS ?= 4
 STATES ?= 3000000
 SEEDS ?= 500
+JOBS ?= 2
 MINUTES ?= 10
 
 help: ## Show this list
@@ -59,8 +60,8 @@ mutants: $(READY) ## Break decisions on purpose and see that tests notice
 model: $(READY) ## Search millions of states of a small world around the decisions (STATES=3000000)
 	nice $(BIN)/python -m tests.model.worlds --states $(STATES)
 
-sim: $(READY) ## Simulate the swarm under faults, each seed in seconds (SEEDS=500)
-	nice $(BIN)/python -m tests.sim.simulate --seeds $(SEEDS)
+sim: $(READY) ## Simulate the swarm under faults, half a second each; goes on where it was cut (SEEDS=500)
+	nice $(BIN)/python -m tests.sim.campaign --seeds $(SEEDS) --jobs $(JOBS) --results .simulated.jsonl
 
 sim-points: $(READY) ## Let a process die at every point of a run, one simulation for each
 	nice $(BIN)/python -m tests.sim.points

@@ -4,12 +4,14 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from protocol.transport.contract import ConsumerSpec, StreamSpec
 
 MESSAGE_ID = "Nats-Msg-Id"
 
 
+@lru_cache(maxsize=10_000)
 def matches(pattern: str, subject: str) -> bool:
     """NATS wildcards: `*` is one token, `>` at the end one or more."""
     wanted, tokens = pattern.split("."), subject.split(".")

@@ -62,7 +62,7 @@ def judge(
         if "model" in modes:
             model = _run(copy, "tests.model.worlds", "--states", str(MODEL_STATES)).returncode != 0
         if "simulation" in modes:
-            done = _run(copy, "tests.sim.simulate", "--seeds", str(seeds), "--json", "--brief")
+            done = _run(copy, "tests.sim.campaign", "--seeds", str(seeds), "--json", "--brief")
             failed = len(json.loads(done.stdout)["failed"]) if done.stdout else seeds
         return Verdict(mutant.name, caught, by, round(time.monotonic() - began, 1), model, failed)
 

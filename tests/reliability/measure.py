@@ -16,7 +16,7 @@ from tests.sim.simulate import simulate
 REPORT = Path(__file__).with_name("report.json")
 TOOLS = {
     "model": "tests.model.worlds",
-    "simulation": "tests.sim.simulate",
+    "simulation": "tests.sim.campaign",
     "points": "tests.sim.points",
     "chaos": "tests.chaos.chaos",
     "mutants": "tests.mutants.run",

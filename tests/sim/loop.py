@@ -5,16 +5,20 @@ as by SIGSTOP (its callbacks and timers wait until it goes on), and stopped at a
 """
 
 import asyncio
+import gc
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSet
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import TypeVar
+from unittest.mock import patch
 
 import anyio
 from anyio._backends import _asyncio as backend
 
+from coordinator import elections
 from tests.support.virtual import VirtualLoop
 
 Item = TypeVar("Item")
@@ -113,6 +117,18 @@ def insertion_ordered() -> Iterator[None]:
         yield
     finally:
         del backend.set
+
+
+@contextmanager
+def memory_at_rest() -> Iterator[None]:
+    """No collection of garbage: a leader would search all memory, for a tenth of a seed's time."""
+    gc.disable()
+    try:
+        with patch.object(elections, "gc", SimpleNamespace(unfreeze=bool, collect=bool, freeze=bool)):
+            yield
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def run_seeded(function: Callable, seed: int | None) -> object:

@@ -23,6 +23,7 @@ from coordinator.settings import Settings
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, TransportUnavailable
 from protocol.messages import Control
+from protocol.subjects import HEARTBEATS_STREAM
 from protocol.transport.memory import MemoryBus
 from tests.sim.gates import BusGate, Gate, StoreGate, digest
 from tests.sim.loop import PROCESS, SeededLoop
@@ -33,23 +34,32 @@ SETTINGS = Settings.model_validate(
 )
 """In the proportions of the defaults, but short: what a simulation costs is its idle time."""
 WALL_MS = 1_700_000_000_000
-JUMP_MS = 600_000
+JUMP_MS = 60_000
 """What waits for a moment waits longer when clocks go back: less than a simulation is given for its end."""
 TRACE_KEPT = 200
 COPIES_SECONDS = 2.0
 """How far back a store or bus may be rolled."""
+BEGINNINGS = ("ensure", "last_per_subject", f"reading stream {HEARTBEATS_STREAM}")
+"""What a coordinator asks of the bus before it serves; one that gets no answer ends, and is started again."""
+
+
+def leaves(group: BaseExceptionGroup) -> list[BaseException]:
+    """What a group is made of."""
+    return [leaf for error in group.exceptions
+            for leaf in (leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]  # fmt: skip
 
 
 class Trace:
     """Everything that happened, as a hash, and its end as lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._hash = sha256()
         self.lines: list[str] = []
         self.count = 0
 
     def __call__(self, who: str, what: str) -> None:
-        line = f"{anyio.current_time() - 1000:9.4f} {who:5} {what}"
+        line = f"{self._now() - 1000:9.4f} {who:5} {what}"
         self._hash.update(line.encode())
         self.count += 1
         self.lines.append(line)
@@ -78,9 +88,11 @@ class FaultyBus(MemoryBus):
         self._sent += 1
         act = self._machine.act_on_message(self._sent)
         self._machine.trace("bus", f"{subject} {digest(data)} {act}".rstrip())
-        stored = any(stream.takes(subject) for stream in self.streams.values())
+        if not act:
+            return super().send(subject, data, headers, answer)
         if act == "lose":
             return True, False
+        stored = any(stream.takes(subject) for stream in self.streams.values())
         if act == "pretend":  # a confirmation that a crash forgets
             return True, stored
         if act == "corrupt":
@@ -120,7 +132,6 @@ class Machine:
     tasks: TaskGroup
     agents: Mapping[str, Agent] = field(default_factory=dict)
     settings: Settings = SETTINGS
-    trace: Trace = field(default_factory=Trace)
     seen: list[dict] = field(default_factory=list)
     done: Counter = field(default_factory=Counter)
     """Faults that happened, by class."""
@@ -137,6 +148,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(f"{self.seed} chance")
+        self.trace = Trace(self.loop.time)
         self.store = MemoryStore()
         self.bus = FaultyBus(self)
         self._on_call = {(one.who, one.what.partition(": ")[2], int(one.when)): one.what.partition(": ")[0]
@@ -216,8 +228,8 @@ class Machine:
             case "wipe", "bus":
                 self.bus.streams.clear()
             case "roll back", "bus":
-                self.bus.streams = self._buses[0][1]
-                self._buses.clear()
+                del self._buses[1:]
+                self.bus.streams = copy.deepcopy(self._buses[0][1])
             case "roll back", "store":
                 self.store.restore(self._stores[0][1])
             case (("set the clock forward" | "set the clock back"), _):
@@ -243,14 +255,19 @@ class Machine:
         """The faults stop: everybody runs, hears and is heard. Clocks stay as they are."""
         self.calm = True
         self.trace("fault", "all faults stop")
+        self.wake_all()
         for name in PROCESSES:
-            self.loop.go_on(name)
             if name in self._gates:
                 self._mend(self._gates[name])
             if name not in self._scopes:
                 self.start(name)
 
     # Processes
+
+    def wake_all(self) -> None:
+        """Nobody is paused any more; whoever is cannot be cancelled, either."""
+        for name in PROCESSES:
+            self.loop.go_on(name)
 
     def start_all(self) -> None:
         for name in PROCESSES:
@@ -268,8 +285,8 @@ class Machine:
             with scope:
                 try:
                     await run()
-                except TransportUnavailable as error:
-                    if error.operation != "ensure":
+                except* TransportUnavailable as errors:
+                    if any(one.operation not in BEGINNINGS for one in leaves(errors)):
                         raise
                     self.kill(name)  # as the command ends where it cannot begin
 

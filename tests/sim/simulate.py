@@ -1,6 +1,6 @@
-"""Simulates seeds, judges each by the history checker, and cuts failures down.
+"""Simulates a seed, judges it by the history checker, and cuts its failure down.
 
-python -m tests.sim.simulate [--seeds N] [--from N] [--seed N] [--json]
+python -m tests.sim.simulate --seed N
 """
 
 import argparse
@@ -8,7 +8,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +25,8 @@ from protocol.transport.memory import MemoryTransport
 from tests.history.checker import check
 from tests.history.final import final_state
 from tests.sim.job import agents, spec
-from tests.sim.loop import SeededLoop, run_seeded
-from tests.sim.machine import SETTINGS, TRACE_KEPT, Machine
+from tests.sim.loop import SeededLoop, memory_at_rest, run_seeded
+from tests.sim.machine import SETTINGS, TRACE_KEPT, Machine, leaves
 from tests.sim.plan import RAGE_SECONDS, Fault, faults_at_points, random_faults
 
 CALM_SECONDS = 1_200.0
@@ -71,13 +70,17 @@ def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings 
             async with anyio.create_task_group() as tasks:
                 machine = Machine(loop, seed, faults, tasks, settings=settings)
                 machines.append(machine)
-                problems.extend(await _play(machine))
+                try:
+                    problems.extend(await _play(machine))
+                finally:
+                    machine.wake_all()
                 tasks.cancel_scope.cancel()
         except* Exception as errors:  # noqa: BLE001 - whatever goes wrong is this seed's result
-            problems.extend(repr(error) for error in _leaves(errors))
+            problems.extend(repr(error) for error in leaves(errors))
 
     try:
-        run_seeded(main, None if seed % 4 == 0 else seed)
+        with memory_at_rest():
+            run_seeded(main, None if seed % 4 == 0 else seed)
     except (AssertionError, RuntimeError) as error:
         problems.append(f"{type(error).__name__}: {error}")
     machine = machines[0]
@@ -86,11 +89,6 @@ def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings 
         machine.done, machine.calls, tuple(problems), machine.trace.lines[-TRACE_KEPT:],
         machine.seen, machine.ended,
     )  # fmt: skip
-
-
-def _leaves(group: BaseExceptionGroup) -> list[BaseException]:
-    return [leaf for error in group.exceptions
-            for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]  # fmt: skip
 
 
 async def _play(machine: Machine) -> list[str]:
@@ -198,37 +196,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--from", type=int, default=0, dest="first")
-    parser.add_argument("--seed", type=int, help="this one alone, with its trace's hash")
-    parser.add_argument("--json", action="store_true", help="print an object instead of lines")
-    parser.add_argument("--brief", action="store_true", help="say which seeds failed, and nothing about them")
-    options = parser.parse_args()
+    parser.add_argument("--seed", type=int, required=True)
+    seed = parser.parse_args().seed
     logging.disable()  # what goes wrong goes wrong on purpose
-    seeds = (
-        [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    )
-    began, failed, faults, virtual = time.monotonic(), [], Counter(), 0.0
-    for seed in seeds:
-        outcome = simulate(seed)
-        faults += outcome.faults
-        virtual += outcome.virtual_seconds
-        if outcome.problems:
-            failed.append(seed)
-            if not options.brief:
-                print(described(outcome), file=sys.stderr, flush=True)
-        elif options.seed is not None:
-            print(f"seed {seed}: no breach in {outcome.steps:,} steps; trace {outcome.trace}")
-    report = {
-        "seeds": len(seeds), "failed": failed, "virtual_hours": round(virtual / 3600, 2),
-        "faults": dict(sorted(faults.items())), "seconds": round(time.monotonic() - began, 1),
-    }  # fmt: skip
-    if options.json:
-        print(json.dumps(report, indent=2))
-    else:
-        print(f"{len(seeds)} seeds, {sum(faults.values()):,} faults, {virtual / 3600:.1f} virtual hours, "
-              f"{report['seconds']:.0f} s: {len(failed)} failed {failed or ''}")  # fmt: skip
-    return 1 if failed else 0
+    outcome = simulate(seed)
+    if outcome.problems:
+        print(described(outcome), file=sys.stderr)
+        return 1
+    print(f"seed {seed}: no breach in {outcome.steps:,} steps; trace {outcome.trace}")
+    return 0
 
 
 if __name__ == "__main__":

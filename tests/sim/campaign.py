@@ -1,0 +1,143 @@
+"""Simulates many seeds, in processes side by side, and keeps what came of them in a file as it goes.
+
+One that is cut off goes on where it stopped; the file says what it did until then. Seeds of another commit
+do not count.
+
+python -m tests.sim.campaign [--seeds N] [--from N] [--jobs N] [--results FILE] [--json] [--brief]
+"""
+
+import argparse
+import gc
+import json
+import logging
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.sim.simulate import described, simulate
+
+BLOCK = 20
+"""Seeds that are written down together, and after which memory is tidied."""
+BLOCKS_PER_PROCESS = 25
+Block = Mapping[str, Any]
+
+
+def block(seeds: range, *, brief: bool = False) -> Block:
+    """What came of a few seeds."""
+    logging.disable()  # what goes wrong goes wrong on purpose
+    failed: list[int] = []
+    faults, virtual = Counter[str](), 0.0
+    for seed in seeds:
+        outcome = simulate(seed)
+        faults += outcome.faults
+        virtual += outcome.virtual_seconds
+        if outcome.problems:
+            failed.append(seed)
+            if not brief:
+                print(described(outcome), file=sys.stderr, flush=True)
+    gc.collect()
+    return {
+        "first": seeds.start, "seeds": len(seeds), "failed": failed,
+        "virtual_seconds": virtual, "faults": faults,
+    }  # fmt: skip
+
+
+def blocks(wanted: Iterable[range], jobs: int, *, brief: bool = False) -> Iterator[Block]:
+    """Simulated one after the other, or side by side: then each as soon as those before it are there."""
+    judge = partial(block, brief=brief)
+    if jobs == 1:
+        yield from map(judge, wanted)
+        return
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=BLOCKS_PER_PROCESS) as pool:
+        yield from pool.map(judge, wanted)
+
+
+def report(done: Iterable[Block]) -> dict[str, Any]:
+    """The sum of what is there."""
+    all_of_them = sorted(done, key=lambda one: one["first"])
+    faults = sum((Counter(one["faults"]) for one in all_of_them), Counter[str]())
+    return {
+        "seeds": sum(one["seeds"] for one in all_of_them),
+        "failed": [seed for one in all_of_them for seed in one["failed"]],
+        "virtual_hours": round(sum(one["virtual_seconds"] for one in all_of_them) / 3600, 2),
+        "faults": dict(sorted(faults.items())),
+    }
+
+
+class Results:
+    """A file of blocks, one per line."""
+
+    def __init__(self, path: Path | None, commit: str) -> None:
+        self._path = path
+        self._commit = commit
+        self.done: dict[tuple[int, int], Block] = {}
+        if path is not None and path.exists():
+            lines = map(json.loads, path.read_text().splitlines())
+            self.done = {_key(one): one for one in lines if one["commit"] == commit}
+
+    def add(self, one: Block) -> None:
+        self.done[_key(one)] = one
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(json.dumps({**one, "commit": self._commit}) + "\n")
+
+
+def _key(one: Block) -> tuple[int, int]:
+    return one["first"], one["seeds"]
+
+
+def commit() -> str:
+    """Of the tree that is simulated; `+` where it holds changes."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def play(results: Results, seeds: range, jobs: int, *, brief: bool = False) -> dict[str, Any]:
+    """Simulates what is not there yet, and reports on all of it."""
+    wanted = {(part.start, len(part)): part for part in _parts(seeds)}
+    for one in blocks([part for key, part in wanted.items() if key not in results.done], jobs, brief=brief):
+        results.add(one)
+    return report(results.done[key] for key in wanted)
+
+
+def _parts(seeds: range) -> Sequence[range]:
+    return [seeds[at : at + BLOCK] for at in range(0, len(seeds), BLOCK)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--jobs", "-j", type=int, default=1, help="processes side by side")
+    parser.add_argument("--results", type=Path, help="file to go on from")
+    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
+    parser.add_argument("--json", action="store_true", help="print an object instead of a line")
+    parser.add_argument("--brief", action="store_true", help="say which seeds failed, and nothing about them")
+    options = parser.parse_args()
+    results = Results(options.results, commit())
+    seeds = range(options.first, options.first + options.seeds)
+    found = (
+        report(results.done.values())
+        if options.done
+        else play(results, seeds, options.jobs, brief=options.brief)
+    )
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(f"{found['seeds']:,} seeds, {sum(found['faults'].values()):,} faults, "
+              f"{found['virtual_hours']:.1f} virtual hours: {len(found['failed'])} failed "
+              f"{found['failed'] or ''}")  # fmt: skip
+    return 1 if found["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
