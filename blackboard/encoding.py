@@ -84,8 +84,8 @@ def encode_changes(state: RunState) -> Written:
     """Takes what has changed since the last call: every append writes all of it, or rows lie about events."""
     changes, marks, posted = state.take_changes()
     rows = [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
-    rows += [RowWrite("live", name, b"") for name, alive in marks.items() if alive]
-    dropped: list[tuple[RowKind, str]] = [("live", name) for name, alive in marks.items() if not alive]
+    rows += [RowWrite(kind, name, b"") for (kind, name), there in marks.items() if there]
+    dropped = [mark for mark, there in marks.items() if not there]
     return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted])
 
 

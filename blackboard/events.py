@@ -282,6 +282,25 @@ class JournalShared(Event):
     steps: tuple[Step, ...]
 
 
+@with_config(LENIENT)
+@dataclass(slots=True)
+class CondensedJournal:
+    """Steps of a task that ended with event `ended`, by number, as they are kept from now on."""
+
+    task: Id
+    ended: int
+    numbers: tuple[int, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@event
+class JournalsCondensed(Event):
+    """Of journals whose tasks have ended well, what only another run of the task could need is gone."""
+
+    kind = "journals_condensed"
+    journals: tuple[CondensedJournal, ...]
+
+
 @event
 class HistoryShared(Event):
     """All before this was made, and paid, in the run that this one comes from (`RunSpec.origin`)."""
@@ -409,6 +428,7 @@ EVENTS: dict[str, type[Event]] = {
         ResultRefused,
         StepsRecorded,
         JournalShared,
+        JournalsCondensed,
         HistoryShared,
         WorkerLost,
         InquiryAsked,

@@ -83,7 +83,14 @@ def step_key(step: Step) -> StepKey:
 
 def step_digest(step: Step) -> str:
     """Two records under one key are the same record if and only if these are equal."""
+    if step.condensed:
+        return step.condensed
     return step.body.digest if step.body is not None else digest_of(step.value)
+
+
+def journal_key(task: str, ended: int) -> str:
+    """The row that says that the journal of a task which has ended well is whole; they sort by their ends."""
+    return f"{ended:012d}:{task}"
 
 
 def _totals(state: RunState) -> Totals:
@@ -235,7 +242,7 @@ def _visit(state: RunState, event: ev.TaskDispatched) -> TaskRow:
     if event.choice is not None:
         state.changes["choice", task.id] = event.choice
     index_task(state, task)
-    state.marks[f"task:{task.id}"] = True
+    state.marks["live", f"task:{task.id}"] = True
     return task
 
 
@@ -307,6 +314,11 @@ def _task_settled(state: RunState, event: ev.TaskSettled) -> None:
     task.ended = state.head + 1
     state.journals.pop(task.id, None)
     mark(state, task)
+    if event.status == "dead":
+        state.marks["dead", task.id] = True
+    if task.steps and event.status == "done":
+        state.marks["journal", journal_key(task.id, task.ended)] = True
+        state.journaled += 1
     direction = _direction(state, task.direction)
     if event.status == "cancelled":
         expire(direction)
@@ -332,6 +344,8 @@ def _tasks_retried(state: RunState, event: ev.TasksRetried) -> None:
             totals.finished[task.status] -= 1
         direction = _direction(state, task.direction)
         direction.expired -= task.status == "cancelled"
+        if task.status == "dead":
+            state.marks["dead", identity] = False
         told[direction.id] = []
         _move(state, task, "queued")
         task.token = task.stop = ""
@@ -383,6 +397,13 @@ def _journal_shared(state: RunState, event: ev.JournalShared) -> None:
         state.changes["step", f"{event.task}:{number:06d}"] = step
 
 
+def _journals_condensed(state: RunState, event: ev.JournalsCondensed) -> None:
+    for one in event.journals:
+        for number, step in zip(one.numbers, one.steps, strict=True):
+            state.changes["step", f"{one.task}:{number:06d}"] = step
+        state.marks["journal", journal_key(one.task, one.ended)] = False
+
+
 def _history_shared(state: RunState, event: ev.HistoryShared) -> None:
     """What was counted up to now is the source's; budgets of use begin anew."""
     del event
@@ -425,7 +446,7 @@ def _inquiry_asked(state: RunState, event: ev.InquiryAsked) -> None:
     )
     state.inquiries[row.id] = state.changes["inquiry", row.id] = row
     state.questions.setdefault(row.task, {})[row.id] = None
-    state.marks[f"inquiry:{row.id}"] = True
+    state.marks["live", f"inquiry:{row.id}"] = True
     index_inquiry(state, row)
 
 
@@ -527,6 +548,7 @@ _EVOLVE: dict[type[Event], Callable[[RunState, Any], None]] = {
     ev.ResultRefused: _result_refused,
     ev.StepsRecorded: _steps_recorded,
     ev.JournalShared: _journal_shared,
+    ev.JournalsCondensed: _journals_condensed,
     ev.HistoryShared: _history_shared,
     ev.WorkerLost: _record_only,
     ev.InquiryAsked: _inquiry_asked,

@@ -234,8 +234,10 @@ class RunState:
     journals: dict[str, dict[StepKey, str]] = field(default_factory=dict[str, dict[StepKey, str]])
     """Digests of the recorded steps of open tasks; a task with steps that is absent was not read yet."""
     changes: dict[tuple[RowKind, str], Row] = field(default_factory=dict[tuple[RowKind, str], Row])
-    marks: dict[str, bool] = field(default_factory=dict[str, bool])
-    """Whether rows live from now on, by `<kind>:<id>`: a new leader reads those that do."""
+    marks: dict[tuple[RowKind, str], bool] = field(default_factory=dict[tuple[RowKind, str], bool])
+    """Whether rows that are names only are there from now on: of the kinds `live`, `journal`, `dead`."""
+    journaled: int = 0
+    """Tasks with a journal that have ended well since this state was made."""
     posted: list[Artifact] = field(default_factory=list[Artifact])
 
     def __post_init__(self) -> None:
@@ -251,8 +253,10 @@ class RunState:
         held = sum(map(len, self.held.values()))
         return len(self.queued) + len(self.dispatched) + len(self.waiting) + held
 
-    def take_changes(self) -> tuple[dict[tuple[RowKind, str], Row], dict[str, bool], list[Artifact]]:
-        """Hands over what changed since the last call: rows, which of them live, and artifacts."""
+    def take_changes(
+        self,
+    ) -> tuple[dict[tuple[RowKind, str], Row], dict[tuple[RowKind, str], bool], list[Artifact]]:
+        """Hands over what changed since the last call: rows, marks, and artifacts."""
         taken = self.changes, self.marks, self.posted
         self.changes, self.marks, self.posted = {}, {}, []
         return taken
@@ -368,9 +372,9 @@ def lives(state: RunState, task: TaskRow) -> bool:
 def mark(state: RunState, task: TaskRow) -> None:
     """Notes that a task lives from now on, or no longer, and what it has asked with it."""
     alive = lives(state, task)
-    state.marks[f"task:{task.id}"] = alive
+    state.marks["live", f"task:{task.id}"] = alive
     for inquiry in state.questions.get(task.id, ()):
-        state.marks[f"inquiry:{inquiry}"] = alive
+        state.marks["live", f"inquiry:{inquiry}"] = alive
 
 
 def living(state: RunState) -> set[str]:

@@ -11,12 +11,19 @@ from typing import Literal, Protocol
 
 from protocol.messages import QueryRequest
 
-RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry", "live"]
-ROW_KINDS: tuple[RowKind, ...] = ("run", "task", "direction", "choice", "step", "inquiry", "live")
+RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry", "live", "journal", "dead"]
+ROW_KINDS: tuple[RowKind, ...] = (
+    *("run", "task", "direction", "choice", "step", "inquiry"),
+    *("live", "journal", "dead"),
+)
 WHOLE_KINDS: tuple[RowKind, ...] = ("run", "direction")
 """The kinds of which a new leader reads every row."""
 LIVE_KINDS: tuple[RowKind, ...] = ("task", "inquiry")
-"""Those of which it reads the rows that a row of kind `live` names, by the key `<kind>:<key>`."""
+"""Those of which it reads the rows that a row of kind `live` names, by the key `<kind>:<key>`.
+
+Two more kinds are names only: `dead` has the tasks that are dead letters, `journal` those that ended well and
+whose journal is whole, as `<number of the event that ended it, 12 digits>:<task>`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

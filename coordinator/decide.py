@@ -15,6 +15,7 @@ from coordinator.decision import (
     Command,
     Commit,
     Conclude,
+    Condense,
     Decision,
     Env,
     Judge,
@@ -56,6 +57,11 @@ def _lead(run: Run, command: Lead, env: Env) -> Decision:
     return decision
 
 
+def _condense(command: Condense, env: Env) -> Decision:
+    """A task that ended well never begins again, so nothing can have changed since it was read."""
+    return Decision(events=[ev.JournalsCondensed(at_ms=env.now_ms, journals=tuple(command.journals))])
+
+
 _DECIDE: Mapping[type[Command], Callable[[Run, Any, Env], Decision]] = {
     Claim: lambda run, command, env: claim(run.state, command, env),
     Commit: commit,
@@ -70,5 +76,6 @@ _DECIDE: Mapping[type[Command], Callable[[Run, Any, Env], Decision]] = {
     Retry: lambda run, command, env: retry(run.state, command, env),
     Pause: lambda run, command, env: pause(run.state, command, env),
     AnswerInquiry: lambda run, command, env: answer(run.state, command, env),
+    Condense: lambda _, command, env: _condense(command, env),
     Lead: _lead,
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from blackboard.events import Event
+from blackboard.events import CondensedJournal, Event
 from protocol.messages import (
     AnswerRequest,
     CancelRequest,
@@ -143,6 +143,13 @@ class Retry:
 
 
 @plain
+class Condense:
+    """Keep of these journals no more than what is kept of tasks that have ended well."""
+
+    journals: Sequence[CondensedJournal]
+
+
+@plain
 class AnswerInquiry:
     request: AnswerRequest
     source: Source
@@ -246,6 +253,7 @@ Command = (
     | Pause
     | Retry
     | AnswerInquiry
+    | Condense
     | Lead
 )
 Effect = (

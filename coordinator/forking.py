@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from blackboard.condensing import whole_steps
 from blackboard.encoding import (
     decode_choice,
     decode_direction,
@@ -155,6 +156,7 @@ class Forking:
             return {task.id: steps}
         recorded = [task for task in source.tasks.values() if task.steps and task.id not in part.ended]
         read = await self._steps(run, recorded)
+        _check_whole(source, read)
         whole = {task: steps[: whole_prefix(steps)] for task, steps in read.items()}
         return {task: steps for task, steps in whole.items() if steps}
 
@@ -224,15 +226,29 @@ def _known(spec: RunSpec, origin: Origin, part: Part) -> Parted:
     return Parted(spec, created=False, tasks=len(part.ended), steps=steps)
 
 
+def _check_whole(source: Source, journals: Mapping[str, Sequence[Step]]) -> None:
+    """:raises InvalidMessage: when a task that is to be replayed could not be answered from its journal."""
+    short = [task for task, steps in journals.items() if whole_steps(steps) < source.tasks[task].steps]
+    if short:
+        latest = max(short, key=lambda task: source.tasks[task].ended)
+        raise InvalidMessage(
+            "replay",
+            f"the journals of {len(short):,} tasks that would run again are condensed (retention.journals), "
+            f"the latest is that of task {latest}",
+            "begin at a task that was dispatched after that one had ended, or fork before a task",
+        )
+
+
 def _check_step(task: TaskRow, step: int, steps: Sequence[Step]) -> None:
     """:raises InvalidMessage: when a run cannot part from another before this step."""
     if step > task.steps:
         raise InvalidMessage(
             "step", f"task {task.id} has recorded {task.steps} steps", "name one of them, from 0"
         )
-    if len(steps) < step:
-        problem = f"the journal of task {task.id} is not kept any more from step {len(steps)} on"
-        raise InvalidMessage("step", problem, "part before the task: leave out the step")
+    kept = whole_steps(steps)
+    if kept < step:
+        problem = f"the journal of task {task.id} is condensed from step {kept} on (retention.journals)"
+        raise InvalidMessage("step", problem, f"part at step {kept}, or before the task: leave out the step")
     whole = whole_prefix(steps)
     if whole < step:
         raise InvalidMessage(

@@ -32,7 +32,7 @@ class Recall:
             return
         kept: list[tuple[RowKind, str]] = []
         for mark in self._ended:
-            kind, _, identity = mark[1].partition(":")
+            kind, _, identity = mark[1].partition(":") if mark[0] == "live" else ("", "", "")
             if kind == "task" and self._is_changing("task", identity):
                 kept.append(mark)
             elif kind == "task":
@@ -87,9 +87,8 @@ class Recall:
         if request.tasks:
             named = await self.tasks(request.tasks)
         else:
-            rows = (await self._store.rows(self._run, "task")).values()
-            dead = (task for task in map(decode_task, rows) if task.status == "dead")
-            named = [task for task in dead if task.id not in state.tasks]
+            dead = list(await self._store.rows(self._run, "dead"))
+            named = [task for task in await self.tasks(dead) if task.status == "dead"]
             here = [task.id for task in state.tasks.values() if task.status == "dead"]
             request = request.model_copy(update={"tasks": (*(task.id for task in named), *here)})
         known = (state.tasks[one] for one in request.tasks if one in state.tasks)

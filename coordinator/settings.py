@@ -97,6 +97,9 @@ class Retention(Group):
     """Newest events of a run's log that are kept at least; rows and settlements stay whatever this says."""
     segment_events: Positive = 1_000
     """What is older leaves the log by segments of so many events, so a log has at most one more of them."""
+    journals: Positive = 1_000
+    """Newest tasks of a run that ended well whose journals stay whole; at times a tenth more. Of older ones
+    calls, effects and costs are kept, no replies of models: they cannot be forked within, nor replayed."""
     orphan_seconds: Seconds = 3_600
     """How long a body that no artifact names is kept: longer than any retry of its commit."""
 

@@ -376,6 +376,8 @@ class Step(Record):
         tuple[Annotated[str, StringConstraints(max_length=64)], ...], FailFast(), Field(max_length=1000)
     ] = ()
     """Digests of requests that failed on this path since its last step: another attempt makes them again."""
+    condensed: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Digest of a value that is no longer kept, for the task has ended well (`blackboard.condensing`)."""
 
 
 class Grant(Lease):

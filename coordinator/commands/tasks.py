@@ -161,7 +161,7 @@ def _journal(steps: Sequence[Step], divergences: Mapping[int, Divergence]) -> It
     if steps:
         yield f"\njournal: {len(steps)} steps"
     for number, step in enumerate(steps):
-        yield f"{number:>6} {step.kind:<7} {step.path}"
+        yield f"{number:>6} {step.kind:<7} {step.path}{'  (condensed)' if step.condensed else ''}"
         if number in divergences:
             yield from _divergence(divergences[number])
 

@@ -6,6 +6,7 @@ APPEND = "blackboard/append.lua"
 STORE = ("tests/store/test_append.py", "tests/store/test_leases.py", "tests/store/test_redis_faults.py")
 SWARM = ("tests/swarm", "tests/sim")
 LONG = ("tests/decisions/test_segments.py", "tests/swarm/test_long_runs.py")
+CONDENSING = ("tests/swarm/test_condensing.py",)
 
 SHELL: tuple[Mutant, ...] = (
     Mutant(
@@ -25,8 +26,8 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "what has ended is read at a take-over for ever",
         "blackboard/encoding.py",
-        '= [("live", name) for name, alive in marks.items() if not alive]',
-        "= []",
+        "dropped = [mark for mark, there in marks.items() if not there]",
+        "dropped = []",
         LONG,
     ),
     Mutant(
@@ -35,6 +36,34 @@ SHELL: tuple[Mutant, ...] = (
         "return request, await self.tasks(visits), asked",
         "return request, named, asked",
         LONG,
+    ),
+    Mutant(
+        "a journal is condensed whose task may be retried",
+        "blackboard/evolve.py",
+        'if task.steps and event.status == "done":',
+        'if task.steps and event.status != "cancelled":',
+        CONDENSING,
+    ),
+    Mutant(
+        "the newest journals are condensed, the oldest stay",
+        "coordinator/condensing.py",
+        "await self._condense(names[: -self._kept])",
+        "await self._condense(names[self._kept :])",
+        CONDENSING,
+    ),
+    Mutant(
+        "what was done outside is condensed too",
+        "blackboard/condensing.py",
+        'if step.kind not in ("pure", "model") or step.condensed:',
+        "if step.condensed:",
+        CONDENSING,
+    ),
+    Mutant(
+        "a condensed journal is replayed as far as it goes",
+        "coordinator/forking.py",
+        "        _check_whole(source, read)\n",
+        "",
+        CONDENSING,
     ),
     Mutant(
         "an append needs no leader's token",

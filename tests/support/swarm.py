@@ -20,6 +20,7 @@ from blackboard.encoding import (
     decode_task,
     decode_totals,
     encode_event,
+    encode_row,
 )
 from blackboard.evolve import fold
 from blackboard.memory import MemoryStore
@@ -147,7 +148,13 @@ class Swarm:
         assert state.totals == await self.totals(run)
         inquiries = (await self.store.rows(run, "inquiry")).items()
         assert state.inquiries == {key: decode_inquiry(row) for key, row in inquiries}
+        for kind in ("step", "choice"):
+            folded = {key: row for (of, key), row in state.changes.items() if of == kind}
+            assert {key: encode_row(row) for key, row in folded.items()} == await self.store.rows(run, kind)
         assert living(state) == set(await self.store.rows(run, "live"))
+        for kind in ("journal", "dead"):
+            named = {key for (of, key), there in state.marks.items() if of == kind and there}
+            assert named == set(await self.store.rows(run, kind))
         assert [decode_event(encode_event(event)) for event in events] == events
         return state
 
