@@ -11,10 +11,12 @@ from typing import Literal, Protocol
 
 from protocol.messages import QueryRequest
 
-RowKind = Literal["run", "task", "direction", "choice", "step", "inquiry", "live", "journal", "dead"]
+RowKind = Literal[
+    "run", "task", "direction", "choice", "step", "inquiry", "live", "journal", "dead", "segment"
+]
 ROW_KINDS: tuple[RowKind, ...] = (
     *("run", "task", "direction", "choice", "step", "inquiry"),
-    *("live", "journal", "dead"),
+    *("live", "journal", "dead", "segment"),
 )
 WHOLE_KINDS: tuple[RowKind, ...] = ("run", "direction")
 """The kinds of which a new leader reads every row."""
@@ -22,7 +24,8 @@ LIVE_KINDS: tuple[RowKind, ...] = ("task", "inquiry")
 """Those of which it reads the rows that a row of kind `live` names, by the key `<kind>:<key>`.
 
 Two more kinds are names only: `dead` has the tasks that are dead letters, `journal` those that ended well and
-whose journal is whole, as `<number of the event that ended it, 12 digits>:<task>`.
+whose journal is whole, as `<number of the event that ended it, 12 digits>:<task>`. Rows of kind `segment`
+name what has left the log for the archive.
 """
 
 

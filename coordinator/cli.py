@@ -30,6 +30,7 @@ VERBS = {
     "fork": "Begin a run that shares another's history up to a point, with something changed.",
     "replay": "Run a run once more against its journals, with something changed.",
     "compare": "Set the outcomes of two runs side by side.",
+    "verify": "Prove that a run's rows and artifacts are what its events have made.",
     "inquiries": "List what a run's tasks wait for.",
     "answer": "Answer a question of a run's task.",
     "signal": "Send a signal to the tasks that wait for it.",

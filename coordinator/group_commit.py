@@ -20,7 +20,7 @@ from coordinator.observing import observe
 from coordinator.office import Office
 from coordinator.recall import Recall
 from coordinator.run import Run
-from coordinator.segments import Segments
+from coordinator.segments import Archived, Segments
 from protocol.errors import HeadMismatch, NotFound, StaleLeader, StoreUnavailable
 
 STORE_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -40,7 +40,12 @@ class GroupCommit:
         self._token = token
         self._head = head
         retention = office.settings.retention
-        self._segments = Segments(retention.log_events, retention.segment_events)
+        self.archived = Archived()
+        """Where the archive says what may leave the log."""
+        self.trimmed = 0
+        """Position before which the last append that took anything away has trimmed the log."""
+        trimming = Segments(retention.log_events, retention.segment_events)
+        self._segments = self.archived if retention.archive else trimming
         self._events: Sequence[Event] = []
         self._effects: list[Effect] = []
         self._pending: list[Event] = []
@@ -121,6 +126,7 @@ class GroupCommit:
             except NotFound:
                 return "unavailable"
             renewed, self.committed = started, self._head
+            self.trimmed = batch.trim or self.trimmed
             self._observe(anyio.current_time() - started)
             committed(effects)
             self.recall.forget(batch.dropped)
@@ -132,15 +138,17 @@ class GroupCommit:
         self._events, self._pending = self._pending, []
         effects, self._effects = self._effects, []
         written = encode_changes(self.run.state)
+        leaving = self._segments.leaving(self._head + len(self._events))
         batch = Batch(
             run=self._id,
             token=self._token,
             head=self._head,
             events=[encode_event(event) for event in self._events],
-            rows=written.rows,
+            rows=[*written.rows, *leaving.rows] if leaving.rows else written.rows,
             artifacts=written.artifacts,
-            trim=self._segments.before(self._head + len(self._events)),
+            trim=leaving.trim,
             dropped=written.dropped,
+            bodies=leaving.bodies,
         )
         return batch, effects
 

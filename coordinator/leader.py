@@ -9,6 +9,7 @@ from anyio.abc import TaskGroup
 
 from blackboard.encoding import decode_state
 from blackboard.store import Loaded
+from coordinator.archiving import Archiving
 from coordinator.condensing import Condensing
 from coordinator.decision import Effect, Lead, Stopped
 from coordinator.dispatcher import Dispatcher
@@ -89,6 +90,8 @@ class Leader:
             self._leading = True
             office.observers.notify(LeaderGained(self._id, anyio.current_time() - self._since, lost))
             tasks.start_soon(dispatcher.sweep_regularly, name=f"sweep {self._id}")
+            if office.settings.retention.archive:
+                tasks.start_soon(Archiving(office, group).keep_up, name=f"archive {self._id}")
             tasks.start_soon(Condensing(office, group).keep_up, name=f"condense {self._id}")
             end = await group.commit(dispatcher.fill, self._committed)
             tasks.cancel_scope.cancel()

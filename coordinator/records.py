@@ -23,6 +23,7 @@ from blackboard.events import Choice, Event
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow, InquiryRow, TaskRow, Totals
 from blackboard.store import BlackboardStore
+from coordinator.archive import Archive
 from coordinator.breakers import BreakerRecord
 from coordinator.reading import step_row_keys
 from protocol.artifacts import Artifact, canonical_json
@@ -115,7 +116,8 @@ class Trimmed:
     def __str__(self) -> str:
         return (
             f"events {self.first:,} to {self.last:,} are no longer in the log, which keeps the newest "
-            "(retention.log_events); tasks, directions, artifacts and totals tell what they did"
+            "(retention.log_events), and were not archived (retention.archive); "
+            "tasks, directions, artifacts and totals tell what they did"
         )
 
 
@@ -269,16 +271,20 @@ class Records:
     ) -> AsyncGenerator[Logged | Trimmed]:
         """Every event after a position, those to come included, up to the run's end.
 
-        Where events have left the log, it says which.
+        Where events have left the log and are in no archive, it says which.
 
         A store that does not answer is asked again, and `away` is told once per outage.
 
         :raises StoreUnavailable: when it stays away for OUTAGE_SECONDS.
+        :raises BrokenArchive: when old events are not as they were put away.
         """
         since: float | None = None
+        archive = Archive(self._store, run)
         while True:
             try:
                 entries = await self._store.log(run, after=after)
+                if entries and entries[0].position > after + 1:
+                    entries = await archive.after(after) or entries
                 ended = not entries and (await self.totals(run)).ended
                 head = await self._store.head(run)
             except StoreUnavailable as error:

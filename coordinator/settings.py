@@ -97,6 +97,9 @@ class Retention(Group):
     """Newest events of a run's log that are kept at least; rows and settlements stay whatever this says."""
     segment_events: Positive = 1_000
     """What is older leaves the log by segments of so many events, so a log has at most one more of them."""
+    archive: bool = True
+    """Whether what leaves a log is put away, compressed, for as long as its run is kept: `coordinator verify`
+    then proves the rows from the first event on."""
     journals: Positive = 1_000
     """Newest tasks of a run that ended well whose journals stay whole; at times a tenth more. Of older ones
     calls, effects and costs are kept, no replies of models: they cannot be forked within, nor replayed."""

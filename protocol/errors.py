@@ -13,6 +13,7 @@ SwarmError
 │   ├── TransportUnavailable NATS does not answer
 │   │   ├── NoResponder      nobody serves the subject of a request
 │   │   └── ReplyTimeout     somebody may have served it, but no reply came in time
+│   ├── BrokenArchive        old events of a run are not as they were put away
 │   ├── ServerMissing        a server program is not installed
 │   └── ServerFailed         an embedded server does not start, or does not stay up
 ├── FenceError               somebody else holds the authority now: stop, reload
@@ -131,6 +132,16 @@ class ReplyTimeout(TransportUnavailable):
 
     def __init__(self, subject: str, timeout_seconds: float) -> None:
         super().__init__(f"request to {subject}", f"no reply in {timeout_seconds:g} s")
+
+
+class BrokenArchive(OperatorError):
+    """Events of a run that have left its log are not in the archive as they were put there."""
+
+    def __init__(self, first: int, last: int, problem: str) -> None:
+        super().__init__(f"events {first:,} to {last:,} of the archive: {problem}")
+        self.first = first
+        self.last = last
+        self.problem = problem
 
 
 class ServerMissing(OperatorError):

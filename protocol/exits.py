@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing import Any, cast
 
 from protocol.errors import (
+    BrokenArchive,
     InvalidMessage,
     InvalidSettings,
     NotFound,
@@ -32,7 +33,7 @@ def exit_code(error: SwarmError) -> Exit:
             return Exit.USAGE
         case NotFound():
             return Exit.NOT_FOUND
-        case OperatorError():
+        case OperatorError() if not isinstance(error, BrokenArchive):
             return Exit.UNREACHABLE
         case _:
             return Exit.FAILED
@@ -43,6 +44,8 @@ def remedy(error: SwarmError) -> str:
     match error:
         case ServerMissing():
             return ""
+        case BrokenArchive():
+            return "`coordinator verify` says what else is wrong; restore the store from a backup"
         case OperatorError():
             return (
                 "`coordinator doctor` says what is missing; `coordinator up` starts servers on this machine"

@@ -80,6 +80,9 @@ ENDPOINTS = (
         "GET", f"{RUN}/frontier", "The run's directions, as their policies rank them.", reading.frontier
     ),
     Endpoint("GET", f"{RUN}/compare/{{other}}", "The outcomes of two runs side by side.", reading.compared),
+    Endpoint(
+        "GET", f"{RUN}/verify", "Whether rows and artifacts are what the events have made.", reading.verified
+    ),
     Endpoint("POST", f"{RUN}/cancel", "End a run, or some of its tasks.", acting.cancel, body=CancelRequest),
     Endpoint("POST", f"{RUN}/pause", "Let nothing new begin.", acting.pause, body=acting.Reason),
     Endpoint("POST", f"{RUN}/resume", "Let a paused run go on.", acting.resume, body=acting.Nothing),

@@ -18,10 +18,12 @@ from coordinator.commands import providers as providers_verb
 from coordinator.commands import runs as runs_verb
 from coordinator.commands import show as show_verb
 from coordinator.commands import tasks as tasks_verb
+from coordinator.commands import verify as verify_verb
 from coordinator.commands import watch as watch_verb
 from coordinator.commands.shared import plain
 from coordinator.operating import Operator
 from coordinator.records import OPERATOR, Records
+from coordinator.verification import verify
 from coordinator.web.bodies import modelled, query_of
 from protocol.errors import NotFound
 from protocol.messages import Count, Id, QueryRequest, Record
@@ -85,6 +87,11 @@ async def run(operator: Operator, request: Request) -> Response:
 async def compared(operator: Operator, request: Request) -> Response:
     names = request.path_params["run"], request.path_params["other"]
     return _json(plain(await compare_verb.compared_runs(operator.records, *names)))
+
+
+async def verified(operator: Operator, request: Request) -> Response:
+    _, identity = await _found(operator, request)
+    return _json(verify_verb.as_json(await verify(operator.store, identity)))
 
 
 async def events(operator: Operator, request: Request) -> Response:

@@ -22,6 +22,7 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import RunState, TaskRow, Totals, living, snapshot
 from blackboard.store import LIVE_KINDS, WHOLE_KINDS, Loaded
 from coordinator.submit import submit
+from coordinator.verification import verify
 from protocol import subjects
 from protocol.artifacts import digest_of
 from protocol.codec import decode_as
@@ -246,6 +247,8 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     }
     assert len(claims) == len({token for token, *_ in claims}), "two workers were granted one epoch"
     _check_statistics(state)
+    found = await verify(clients.store, run)
+    assert (found.proven, found.differences) == (True, [])
     await _check_artifacts(clients, run, events)
     assert {
         task for task in hive.receipts if task in state.tasks and state.tasks[task].status != "done"

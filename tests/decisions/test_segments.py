@@ -10,7 +10,7 @@ def played(segments: Segments, *groups: int) -> list[int]:
     head, asked = 0, []
     for events in groups:
         head += events
-        asked.append(segments.before(head))
+        asked.append(segments.leaving(head).trim)
     return asked
 
 
@@ -23,12 +23,12 @@ def test_a_log_never_holds_more_than_what_is_kept_and_a_segment(group: int):
     segments, head, first = Segments(50, 20), 0, 1
     for _ in range(300):
         head += group
-        first = max(first, segments.before(head))
+        first = max(first, segments.leaving(head).trim)
         assert min(head, 50) <= head - first + 1 < 50 + 20 + group
 
 
 def test_a_new_leader_trims_at_its_first_append_what_is_due():
-    assert Segments(20, 10).before(1_005) == 981
+    assert Segments(20, 10).leaving(1_005).trim == 981
 
 
 def test_a_log_that_is_shorter_than_what_is_kept_stays_whole():

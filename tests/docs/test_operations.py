@@ -95,7 +95,8 @@ def test_a_rollback_is_noticed_recorded_and_the_run_goes_on_from_what_is_there()
 
 def test_a_log_is_bounded_and_statistics_stay() -> None:
     async def main() -> None:
-        async with swarm(settings=Settings(retention=Retention(log_events=50, segment_events=10))) as hive:
+        retention = Retention(log_events=50, segment_events=10, archive=False)
+        async with swarm(settings=Settings(retention=retention)) as hive:
             hive.start_coordinator()
             hive.start_worker("w1", {"think": think}, slots=10)
             run = await hive.submit(spec("run-1", tasks=400))

@@ -16,7 +16,7 @@ Records have `at` (seconds) and `op`:
 | fault | kind | whoever caused it |
 
 The final state is JSON as the store gave it: per run `spec`, `totals`, `tasks`, `directions`, `artifacts` and
-`log`, a list of pairs of kind and data; None where old segments were trimmed.
+`log`, a list of pairs of kind and data; None where old segments were trimmed and not archived.
 """
 
 import json
@@ -164,7 +164,8 @@ def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
         if one["verdict"] == "stale" and counts and not _rolled_back(state):
             yield Breach("P3", f"task {one['task']}: the result that counts was called stale")
         ended = finished[one["task"], attempts.get(one["token"], 0)]
-        done = any(result["outcome"] == "done" for result in ended)
+        # a store that was rolled back counts attempts again
+        done = any(result["outcome"] == "done" and result["at"] > since for result in ended)
         if one["verdict"] == "settled" and done and not counts:
             yield Breach("P2", f"task {one['task']}: a result was settled, and another or none is there")
 

@@ -4,18 +4,20 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from coordinator.archive import Archive
 from protocol.messages import QueryRequest
 
 
 async def final_state(store: Any, runs: Sequence[str]) -> dict[str, dict]:
-    """By run that is there. A log that was trimmed is None."""
+    """By run that is there. A log that was trimmed and not archived is None."""
     found: dict[str, dict] = {}
     for run in runs:
         whole = await store.rows(run, "run")
         if "totals" not in whole:
             continue
         log, position = [], 0
-        while page := await store.log(run, after=position):
+        archive = Archive(store, run)
+        while page := await archive.after(position) or await store.log(run, after=position):
             log += [json.loads(one.event) for one in page]
             position = page[-1].position
         found[run] = {

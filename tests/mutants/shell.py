@@ -12,8 +12,8 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a segment leaves the log before it is due",
         "coordinator/segments.py",
-        "whole = max(0, head - self.kept) // self.length * self.length",
-        "whole = head // self.length * self.length",
+        "return max(0, head - kept) // length * length",
+        "return head // length * length",
         LONG,
     ),
     Mutant(

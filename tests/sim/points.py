@@ -1,8 +1,9 @@
 """Every point at which a process may die between two calls: one simulation for each.
 
 A run without such a death is looked at first: which process makes which calls, and how often. It has a worker
-that dies and a leader that dies, a second run that is cancelled, and logs that are trimmed; so the points lie
-in submit, dispatch, claim, journal, commit, reassign, fail-over, trim and cancel.
+that dies and a leader that dies, a second run that is cancelled, logs that are archived and journals that are
+condensed; so the points lie in submit, dispatch, claim, journal, commit, reassign, fail-over, archive,
+condense and cancel.
 
 python -m tests.sim.points [--every N]
 """
@@ -21,16 +22,19 @@ SEED = 4
 SCENE = (Fault("moment", "w1", "kill", 6.0), Fault("moment", "c1", "kill", 12.0))
 PLACES = (
     "store.acquire", "store.load", "store.append", "store.release", "store.finish", "store.rows",
+    "store.log", "store.put",
     "bus.ensure", "bus.publish_all tasks", "bus.request claim", "bus.reply claim", "bus.request record",
     "bus.reply record", "bus.reply cancel", "bus.emit discoveries", "bus.publish discoveries", "bus.ack",
     "bus.emit control", "bus.publish dead", "bus.delete_consumer",
 )  # fmt: skip
 SETTINGS = machine.SETTINGS.model_copy(
     update={
-        "retention": machine.SETTINGS.retention.model_copy(update={"log_events": 20, "segment_events": 20})
+        "retention": machine.SETTINGS.retention.model_copy(
+            update={"log_events": 20, "segment_events": 20, "journals": 2}
+        )
     }
 )
-"""Logs are trimmed soon."""
+"""Logs are archived, and journals condensed, soon."""
 
 
 def _simulated(*more: Fault) -> Outcome:

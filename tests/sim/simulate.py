@@ -15,8 +15,10 @@ from functools import partial
 
 import anyio
 
+from blackboard.memory import MemoryStore
 from coordinator.settings import Settings
 from coordinator.submit import submit
+from coordinator.verification import verify
 from protocol import subjects
 from protocol.codec import encode
 from protocol.errors import StoreUnavailable, SwarmError
@@ -104,8 +106,16 @@ async def _play(machine: Machine) -> list[str]:
     await anyio.sleep(LATE_SECONDS)
     machine.ended = await final_state(machine.store, RUNS)
     breaches = check(machine.seen, machine.ended)
+    unsound = [problem for run in RUNS for problem in await _unsound(machine.store, run)]
     late = [f"the runs have not ended {patience:,.0f} s after the faults stopped"] * calm.cancelled_caught
-    return late + [f"{one.promise}: {one.what}" for one in breaches]
+    return late + [f"{one.promise}: {one.what}" for one in breaches] + unsound
+
+
+async def _unsound(store: MemoryStore, run: str) -> list[str]:
+    """Where what a run's store holds is not what its events have made."""
+    found = await verify(store, run)
+    unproven = [] if found.proven else [f"{run} cannot be proven: {found.unproven}"]
+    return unproven + [f"{run}: {one.what} {one.id} {one.problem}" for one in found.differences]
 
 
 async def _ask_for_runs(machine: Machine) -> None:

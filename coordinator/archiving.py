@@ -1,0 +1,87 @@
+"""Puts the old segments of a run's log away, one after the other, before an append takes them off the log.
+
+The body is written first, the row that names it with the append that trims: a leader that dies in between
+leaves a body that expires, and the next one packs the same events again.
+"""
+
+from collections.abc import Sequence
+
+import anyio
+
+from coordinator.archive import FIRST_CHAIN, Archive, Segment, pack
+from coordinator.group_commit import GroupCommit
+from coordinator.observations import StoreRetry
+from coordinator.office import Office
+from coordinator.segments import Leaving, whole_segments
+from protocol.errors import StoreUnavailable
+from protocol.messages import CHUNK_BYTES
+
+PAUSE_SECONDS = 1.0
+"""Time between two looks at the head."""
+COMMIT_SECONDS = 0.05
+SEGMENTS_AT_ONCE = 50
+
+
+class Archiving:
+    """Follows the head of one run, as long as its lead lasts."""
+
+    def __init__(self, office: Office, group: GroupCommit) -> None:
+        self._office = office
+        self._group = group
+        self._run = group.run.state.spec.run
+        self._last: tuple[int, str] | None = None
+        """Number of the last event that is archived, and the chain up to it; None before they were read."""
+
+    async def keep_up(self) -> None:
+        """Reads nothing of the store before there is a segment too many."""
+        while True:
+            await anyio.sleep(PAUSE_SECONDS)
+            try:
+                await self._look()
+            except StoreUnavailable:
+                self._office.observers.notify(StoreRetry(self._run, "archive"))
+
+    async def _look(self) -> None:
+        retention = self._office.settings.retention
+        whole = whole_segments(self._group.committed, retention.log_events, retention.segment_events)
+        if not whole:
+            return
+        if self._last is None:
+            segments = await Archive(self._office.store, self._run).segments()
+            self._last = (segments[-1].last, segments[-1].chain) if segments else (0, FIRST_CHAIN)
+        while self._last[0] < whole:
+            packed: list[Segment] = []
+            last, chain = self._last
+            while last < whole and len(packed) < SEGMENTS_AT_ONCE:
+                count = min(retention.segment_events, whole - last)
+                entries = await self._office.store.log(self._run, after=last, limit=count)
+                segment, body = pack([entry.event for entry in entries], entries[0].position, chain)
+                await self._put(segment, body)
+                packed.append(segment)
+                last, chain = segment.last, segment.chain
+            await self._take_off(packed)
+            self._last = last, chain
+
+    async def _put(self, segment: Segment, body: bytes) -> None:
+        for offset in range(0, len(body), CHUNK_BYTES):
+            await self._office.store.put(
+                self._run,
+                segment.body.digest,
+                size_bytes=len(body),
+                offset=offset,
+                chunk=body[offset : offset + CHUNK_BYTES],
+                ttl_seconds=self._office.settings.retention.orphan_seconds,
+            )
+
+    async def _take_off(self, segments: Sequence[Segment]) -> None:
+        """Waits for the append that does it: a new event, or the next renewal of the lease."""
+        leaving = Leaving(
+            segments[-1].last + 1,
+            [segment.row() for segment in segments],
+            [segment.body.digest for segment in segments],
+        )
+        self._group.archived.put_away(leaving)
+        while True:
+            await anyio.sleep(COMMIT_SECONDS)
+            if self._group.trimmed >= leaving.trim:
+                return
