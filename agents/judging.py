@@ -37,6 +37,8 @@ class JudgeRecord:
     counts: list[int] = field(default_factory=lambda: [0] * BINS)
     outcomes: list[float] = field(default_factory=lambda: [0.0] * BINS)
     squares: float = 0.0
+    comparable: bool = True
+    """Whether judgements and outcomes are on one scale, so that their averages should agree."""
 
     def add(self, judgement: float, outcome: float) -> None:
         """One judgement, and the share of what it judged that was verified."""
@@ -103,7 +105,7 @@ class JudgeRecord:
             )
         given = sum((place + 0.5) / BINS * count for place, count in enumerate(self.counts)) / judged
         verified = sum(self.outcomes) / judged
-        if abs(given - verified) > 0.25:
+        if self.comparable and abs(given - verified) > 0.25:
             found.append(f"judgements are {given:.2f} on average where {verified:.2f} was verified")
         return found
 

@@ -101,6 +101,7 @@ def outcome(
         "usage": totals.usage.model_dump(),
         "seconds": seconds,
         "report": path,
+        "warnings": report.get("warnings", []) if report else [],
     }
 
 

@@ -103,6 +103,10 @@ class Passage(Quotation):
 
     novelty: Unit = 1.0
     why: str = ""
+    fit: Unit = 0.0
+    """Its relevance by the words in it alone; `relevance` where no model judged it."""
+    judgement: Unit | None = None
+    """What a model made of its relevance."""
 
 
 class Merged(Record):
@@ -142,6 +146,8 @@ class Rejected(Record):
     passage: Id | None = None
     of: Id | None = None
     topic: Topic = ""
+    judgement: Unit | None = None
+    """What a model made of the relevance of a quotation that it made up."""
 
 
 class Statement(Record):
@@ -182,3 +188,5 @@ class Report(Record):
     merged: Count = 0
     dropped_statements: Count = 0
     """Statements of a model that cited nothing, or something that does not bear them."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with the model's judgements of relevance, and what came of it."""

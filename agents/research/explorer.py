@@ -3,7 +3,8 @@
 The reward of a visit is novelty x relevance x verification, each in [0, 1] (`agents.judging`):
 
 - novelty: the mean, over the passages it picked, of the share of lines that no earlier passage held;
-- relevance: the mean relevance of those that brought anything new (see `retrieve`, or the model's word);
+- relevance: the mean relevance of those that brought anything new (see `retrieve`; a model's word counts as
+  far as its judgements have proved true: `judge`);
 - verification: the share of its quotations that the file, read again, holds byte for byte.
 """
 
@@ -17,9 +18,10 @@ import anyio.from_thread
 from pydantic import JsonValue, TypeAdapter
 
 from agents.agent import AgentFailure, Context, Discovery, Posting, agent
-from agents.judging import Factors, combined
+from agents.judging import Factors, JudgeRecord, combined
 from agents.research.artifacts import Passage, Quotation, Rejected, Span
 from agents.research.index import Index, open_index
+from agents.research.judge import judge_so_far, weighed
 from agents.research.query import is_identifier, quoted, terms_of
 from agents.research.quotes import check, locate_quote
 from agents.research.retrieve import Hit, search
@@ -43,11 +45,12 @@ _NOVELTIES: TypeAdapter[list[float]] = TypeAdapter(list[float])
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A candidate passage; `why` says what speaks for it."""
+    """A candidate passage; `why` says what speaks for it, `judgement` what a model made of its relevance."""
 
     quotation: Quotation
     hit: Hit
     why: str
+    judgement: float | None = None
 
 
 @agent("explore", publishes=[Passage, Rejected], runs_in="thread")
@@ -70,11 +73,17 @@ def explore(context: Context) -> Discovery:
     evidence, rejected = [_evidence(hit, topic) for hit in hits], list[Rejected]()
     roles = model_roles(context)
     if roles is not None and hits:
-        evidence, rejected, model_proposals = _judged(roles, context.goal, topic, hits)
+        evidence, rejected, model_proposals = _judged(roles, judge_so_far(context), context.goal, topic, hits)
         proposals = (*model_proposals, *proposals)[: settings.follow_ups]
     novelties = _novelties(context, [item.quotation for item in evidence])
     passages = [
-        Passage.model_validate({**item.quotation.model_dump(), "novelty": novelty, "why": item.why})
+        Passage(
+            **item.quotation.model_dump(),
+            novelty=novelty,
+            why=item.why,
+            fit=item.hit.relevance,
+            judgement=item.judgement,
+        )
         for item, novelty in zip(evidence, novelties, strict=True)
         if novelty >= _NEW
     ]
@@ -113,7 +122,7 @@ def _evidence(hit: Hit, topic: str) -> Evidence:
 
 
 def _judged(
-    roles: Roles, question: str, topic: str, hits: Sequence[Hit]
+    roles: Roles, judge: JudgeRecord, question: str, topic: str, hits: Sequence[Hit]
 ) -> tuple[list[Evidence], list[Rejected], tuple[FollowUp, ...]]:
     """Evidence as the model chose it. A quotation that does not stand in its passage is rejected."""
     reading = anyio.from_thread.run(roles.read, question, topic, [hit.quote for hit in hits])
@@ -130,10 +139,10 @@ def _judged(
                 "start_line": span[0],
                 "end_line": span[1],
                 "quote": judgement.quote,
-                "relevance": judgement.relevance,
+                "relevance": weighed(hit.relevance, judgement.relevance, judge),
             }
         )
-        evidence.append(Evidence(quotation, hit, judgement.why))
+        evidence.append(Evidence(quotation, hit, judgement.why, judgement.relevance))
     names = [name[:TOPIC_LIMIT] for name in reading.follow_ups if name.strip()]
     proposals = tuple(FollowUp(agent="explore", topic=name, prior=_MODEL_PRIOR) for name in names)
     return evidence, rejected, proposals
@@ -149,6 +158,7 @@ def _not_in_passage(judgement: Judgement, hit: Hit | None, topic: str) -> Reject
         reason="not_in_passage",
         detail=f"the model quoted what passage {judgement.passage} does not hold",
         topic=topic,
+        judgement=judgement.relevance,
     )
 
 

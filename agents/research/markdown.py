@@ -28,6 +28,8 @@ class Material:
     plan: Plan | None
     labels: Sequence[str] = ()
     """Names of the corpus roots, when there are several."""
+    warnings: Sequence[str] = ()
+    """What is wrong with the model's judgements."""
 
 
 def render(material: Material) -> str:
@@ -152,6 +154,8 @@ def _method(material: Material) -> Iterator[str]:
     )
     if material.dropped:
         yield f"\n{material.dropped} statements of the model were dropped: nothing they cite bears them."
+    for warning in material.warnings:
+        yield f"\n**Warning**: {plain(warning)}."
     if material.plan and material.plan.corpus.latin1_files:
         yield f"\n{material.plan.corpus.latin1_files} files are not UTF-8 and were read as Latin-1."
 

@@ -1,5 +1,6 @@
 """The reporter: ranks the findings and writes an answer in which every statement is cited."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 import anyio.from_thread
 
 from agents.agent import Context, Discovery, Found, Posting, agent
-from agents.research.artifacts import Cited, Finding, Mode, Plan, Rejected, Report, Span, Statement
+from agents.research.artifacts import Cited, Finding, Mode, Passage, Plan, Rejected, Report, Span, Statement
+from agents.research.judge import pairs_of, record_of
 from agents.research.markdown import Material, line_of, render
 from agents.research.quotes import check
 from agents.research.roles import Roles, Sentence, model_roles
@@ -17,6 +19,7 @@ from agents.research.settings import ResearchSettings
 from agents.research.statements import content_stems, extract
 from agents.research.verifier import near_duplicate
 
+_log = logging.getLogger(__name__)
 MAX_STATEMENTS = 6
 SHOWN_TO_MODEL = 20
 MERGED_AMONG = 300
@@ -42,7 +45,9 @@ def report(context: Context) -> Discovery:
     held = [found for found in findings if check(settings.corpus, found.payload) is None]
     ranked, merged = rank(held)
     context.progress()
-    answer = _answer(context, model_roles(context), ranked)
+    roles = model_roles(context)
+    answer = _answer(context, roles, ranked)
+    warnings = _warnings(context, rejected) if roles is not None else ()
     material = Material(
         question=context.goal,
         mode=answer.mode,
@@ -56,7 +61,10 @@ def report(context: Context) -> Discovery:
         dropped=answer.dropped,
         plan=plans[0].payload if plans else None,
         labels=_labels(settings.corpus),
+        warnings=warnings,
     )
+    for warning in warnings:
+        _log.warning("run %s: %s", context.run, warning)
     posting = Posting(
         _payload(material),
         key="report",
@@ -109,6 +117,14 @@ def _answer(context: Context, roles: Roles | None, ranked: Sequence[Found[Findin
     return admit(sentences, shown)
 
 
+def _warnings(context: Context, rejected: Sequence[Rejected]) -> tuple[str, ...]:
+    """What is wrong with the model as a judge, after all of its judgements in this run."""
+    passages = [found.payload for found in anyio.from_thread.run(context.board.all, Passage)]
+    judge = record_of(pairs_of(passages, rejected))
+    counted = f"they could change a reward by {judge.trust():.0%} at most"
+    return tuple(f"the model as a judge: {problem}; {counted}" for problem in judge.warnings())
+
+
 def _borne(text: str, cited: Sequence[Found[Finding]]) -> bool:
     quotes = "\n".join(found.payload.quote for found in cited)
     fragments = re.findall(r"`([^`]+)`|\"([^\"]+)\"|“([^”]+)”", text)
@@ -146,6 +162,7 @@ def _payload(material: Material) -> Report:
         rejected=sum(1 for item in material.rejected if item.reason != "duplicate") + material.changed,
         merged=material.merged,
         dropped_statements=material.dropped,
+        warnings=tuple(material.warnings),
     )
 
 

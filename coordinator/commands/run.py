@@ -185,6 +185,8 @@ async def _conclude(
     if invocation.json:
         kept = None if path is None else str(path.resolve())
         emit_json(outcome(record.totals, record.spec.goal, directions, payload, path=kept))
+    for warning in payload.get("warnings", ()) if payload else ():
+        message(f"warning: {warning}")
     for line in _summary(record.totals, settings.data_folder, path):
         message(line)
     if record.totals.status != "done":

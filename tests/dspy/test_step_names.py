@@ -57,7 +57,7 @@ async def test_steps_of_the_research_agents(server: ModelServer, settings: dict[
     await discover(BY_NAME["report"], report)
     assert {context.agent: context.paths for context in (plan, explore, verify, report)} == {
         "plan": ["model/plan"],
-        "explore": ["model/read", "novelty"],
+        "explore": ["judge", "model/read", "novelty"],
         "verify": ["known"],
         "report": ["model/write"],
     }

@@ -83,8 +83,8 @@ async def test_a_quotation_that_a_model_chose_is_located_at_its_lines(
     discovery = await run_agent(BY_NAME["explore"], context)
     (passage,) = context.board.of(Passage)
     assert (passage.payload.start_line, passage.payload.end_line) == (3, 4)
-    assert passage.payload.relevance == 0.9
-    assert discovery.reward == pytest.approx(0.9)
+    assert passage.payload.judgement == 0.9
+    assert discovery.reward == pytest.approx(passage.payload.fit), "nothing is known of the judge yet"
     assert discovery.follow_ups[0].topic == "bimetallic strip"
     assert (context.usage.model_calls, context.usage.tokens_in, context.usage.tokens_out) == (1, 11, 7)
     assert context.usage.cost_microdollars is None
