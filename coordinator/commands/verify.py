@@ -11,7 +11,8 @@ from coordinator.commands.shared import prepare
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.records import Records
-from coordinator.verification import Verdict, verify
+from coordinator.verification.verdict import Verdict
+from coordinator.verification.verify import verify
 from protocol.exits import Exit
 from protocol.running import run_async
 

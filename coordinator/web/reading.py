@@ -23,7 +23,7 @@ from coordinator.commands import watch as watch_verb
 from coordinator.commands.shared import plain
 from coordinator.operating import Operator
 from coordinator.records import OPERATOR, Records
-from coordinator.verification import verify
+from coordinator.verification.verify import verify
 from coordinator.web.bodies import modelled, query_of
 from protocol.errors import NotFound
 from protocol.messages import Count, Id, QueryRequest, Record

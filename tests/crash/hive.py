@@ -22,7 +22,7 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import RunState, TaskRow, Totals, living, snapshot
 from blackboard.store import LIVE_KINDS, WHOLE_KINDS, Loaded
 from coordinator.submit import submit
-from coordinator.verification import verify
+from coordinator.verification.verify import verify
 from protocol import subjects
 from protocol.artifacts import digest_of
 from protocol.codec import decode_as

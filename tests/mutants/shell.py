@@ -7,6 +7,7 @@ STORE = ("tests/store/test_append.py", "tests/store/test_leases.py", "tests/stor
 SWARM = ("tests/swarm", "tests/sim")
 LONG = ("tests/decisions/test_segments.py", "tests/swarm/test_long_runs.py")
 CONDENSING = ("tests/swarm/test_condensing.py",)
+VERIFIED = ("tests/swarm/test_verification.py",)
 
 SHELL: tuple[Mutant, ...] = (
     Mutant(
@@ -36,6 +37,41 @@ SHELL: tuple[Mutant, ...] = (
         "return request, await self.tasks(visits), asked",
         "return request, named, asked",
         LONG,
+    ),
+    Mutant(
+        "a segment leaves the log and nothing names its body",
+        "coordinator/archiving.py",
+        "[segment.row() for segment in segments],",
+        "[],",
+        VERIFIED,
+    ),
+    Mutant(
+        "a body of the archive expires",
+        "coordinator/group_commit.py",
+        "bodies=leaving.bodies,",
+        "",
+        VERIFIED,
+    ),
+    Mutant(
+        "the archive goes on one event too late",
+        "coordinator/archiving.py",
+        "last, chain = segment.last, segment.chain",
+        "last, chain = segment.last + 1, segment.chain",
+        VERIFIED,
+    ),
+    Mutant(
+        "a segment is believed without its chain",
+        "coordinator/archive.py",
+        "if _chained(chain, lines) != segment.chain or entries[-1].position != segment.last:",
+        "if False:",
+        VERIFIED,
+    ),
+    Mutant(
+        "rows that a run touches meanwhile count as altered",
+        "coordinator/verification/verify.py",
+        "found = [(place, problem) for place, problem in found if place not in again]",
+        "found = list(found)",
+        VERIFIED,
     ),
     Mutant(
         "a journal is condensed whose task may be retried",

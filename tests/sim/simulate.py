@@ -18,7 +18,7 @@ import anyio
 from blackboard.memory import MemoryStore
 from coordinator.settings import Settings
 from coordinator.submit import submit
-from coordinator.verification import verify
+from coordinator.verification.verify import verify
 from protocol import subjects
 from protocol.codec import encode
 from protocol.errors import StoreUnavailable, SwarmError

@@ -148,9 +148,8 @@ class Swarm:
         assert state.totals == await self.totals(run)
         inquiries = (await self.store.rows(run, "inquiry")).items()
         assert state.inquiries == {key: decode_inquiry(row) for key, row in inquiries}
-        for kind in ("step", "choice"):
-            folded = {key: row for (of, key), row in state.changes.items() if of == kind}
-            assert {key: encode_row(row) for key, row in folded.items()} == await self.store.rows(run, kind)
+        steps = {key: encode_row(row) for (of, key), row in state.changes.items() if of == "step"}
+        assert steps == await self.store.rows(run, "step")
         assert living(state) == set(await self.store.rows(run, "live"))
         for kind in ("journal", "dead"):
             named = {key for (of, key), there in state.marks.items() if of == kind and there}

@@ -13,7 +13,8 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from coordinator.history import Point
 from coordinator.records import Logged, Records, Trimmed
 from coordinator.settings import Retention, Settings
-from coordinator.verification import Verdict, verify
+from coordinator.verification.verdict import Verdict
+from coordinator.verification.verify import verify
 from protocol.artifacts import artifact
 from protocol.errors import BrokenArchive
 from protocol.messages import INLINE_BODY_BYTES, FollowUp
@@ -23,7 +24,7 @@ from tests.swarm.test_forks import part
 from tests.swarm.test_long_runs import settled
 
 LOG_EVENTS, SEGMENT, TASKS = 60, 20, 60
-RETENTION = Retention(log_events=LOG_EVENTS, segment_events=SEGMENT, journals=10)
+RETENTION = Retention(log_events=LOG_EVENTS, segment_events=SEGMENT, journals=10, orphan_seconds=5)
 ARCHIVED = Settings(retention=RETENTION)
 TRIMMED = Settings(retention=RETENTION.model_copy(update={"archive": False}))
 
@@ -220,7 +221,8 @@ def alter_a_step(run) -> None:
 
 
 def alter_a_choice(run) -> None:
-    run.rows["choice"][a_task(run)] = b"{}"
+    row = json.loads(run.rows["choice"][a_task(run)])
+    alter(run.rows["choice"], a_task(run), chosen={**row["chosen"], "direction": "dir-other"})
 
 
 def break_a_task(run) -> None:
@@ -238,7 +240,7 @@ DAMAGES = {
     "a row missing": (lambda run: run.rows["task"].pop(a_task(run)), "row", "is missing"),
     "a row too many": (add_a_task, "row", "no event has made it"),
     "a row unreadable": (break_a_task, "row", "cannot be read"),
-    "a choice altered": (alter_a_choice, "row", "is not what its event has made it"),
+    "a choice altered": (alter_a_choice, "row", "chose dir-other, the task is of dir-"),
     "a step altered": (alter_a_step, "row", "is not what its event has made it"),
     "a live row too many": (forge_a_live_row, "row", "no event has made it"),
     "a whole journal forgotten": (lambda run: run.rows["journal"].popitem(), "row", "is missing"),

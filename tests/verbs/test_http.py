@@ -117,6 +117,12 @@ def test_events_are_streamed_up_to_the_end_and_go_on_after_a_cursor(client: Clie
     assert list(events(client.open("GET", f"/v1/runs/{noted}/events?after=3"))) == seen[3:]
 
 
+def test_a_run_is_verified_as_by_the_verb(client: Client, shell: Shell, noted: str) -> None:
+    found = client("GET", f"/v1/runs/{noted}/verify")
+    assert found["sound"] is True
+    assert found == shell("verify", noted, "--json").json
+
+
 def test_events_of_a_run_under_way_come_as_they_happen(client: Client) -> None:
     run = client("POST", "/v1/runs", json.loads(spec("nap")), status=201)["run"]
     until(lambda: client("GET", f"/v1/runs/{run}")["tasks"] == {"running": 1})

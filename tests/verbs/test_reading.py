@@ -1,7 +1,15 @@
 """The verbs that read, over a swarm that runs: as text for people, and as JSON for programs."""
 
 import hashlib
+import re
 
+import anyio
+
+from blackboard.redis_keys import Keyspace
+from blackboard.redis_link import RedisLink, RedisSettings
+from coordinator.connections import redis_address, redis_settings
+from coordinator.embedded.folder import DataFolder
+from coordinator.settings import load
 from tests.verbs.commands import Shell, spec
 from tests.verbs.conftest import QUESTION
 
@@ -34,6 +42,41 @@ def test_a_run_is_shown_whole(shell: Shell, finished: str) -> None:
     text = shell("show", finished).out
     assert QUESTION in text
     assert f"coordinator artifacts {finished} --type report" in text
+
+
+def test_a_run_is_proven_to_be_what_its_events_have_made(shell: Shell, finished: str, noted: str) -> None:
+    found = shell("verify", finished, "--json").json
+    assert (found["proven"], found["sound"], found["differences"]) == (True, True, [])
+    text = shell("verify", noted)
+    assert re.search(r"^compared: \d+ events with \d+ rows, 2 artifacts, 1 bodies$", text.out, re.MULTILINE)
+    assert "all is as the events have made it" in text.err
+    assert "no run 'nowhere'" in shell("verify", "nowhere", code=3).err
+
+
+def test_a_row_altered_in_the_store_is_found_and_ends_the_verb_with_1(shell: Shell, failed: str) -> None:
+    (task,) = shell("tasks", failed, "--json").json
+    row = Keyspace(RedisSettings().prefix).run(failed).rows("task"), task["id"]
+    settings = load({}, environ={}, connection=DataFolder(shell.data).read_connection()).settings.redis
+
+    async def put(value: bytes | None) -> bytes:
+        link = RedisLink(redis_address(settings), redis_settings(settings))
+        try:
+            before = await link.call("read", "HGET", *row)
+            if value is not None:
+                await link.call("alter", "HSET", *row, value)
+        finally:
+            await link.aclose()
+        return before
+
+    before = anyio.run(put, None)
+    anyio.run(put, before.replace(b'"dead"', b'"done"'))
+    try:
+        altered = shell("verify", failed, code=1)
+        assert f"row task {task['id']}: status is 'done', by the events 'dead'" in altered.out
+        assert shell("verify", failed, "--json", code=1).json["sound"] is False
+    finally:
+        anyio.run(put, before)
+    shell("verify", failed)
 
 
 def test_a_failed_run_says_why(shell: Shell, failed: str) -> None:

@@ -110,7 +110,7 @@ class Expected:
         return {key for of, key in self.named if of == kind}
 
     def row(self, place: Place) -> Any:  # noqa: ANN401 - whatever row it is
-        """A row by the fold, where the state has it: all but steps and choices."""
+        """A row by the fold, where the state has it: all but steps."""
         kind, key = place
         state = self.state
         if kind == "run":

@@ -1,0 +1,1 @@
+"""Proves that what the store holds of a run is what its events have made."""
