@@ -6,11 +6,14 @@ coordinator, and expire with the run.
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from pydantic import TypeAdapter, ValidationError
 
+from blackboard.condensing import condensed
+from blackboard.encoding import decode_event, encode_event
+from blackboard.events import JournalShared, StepsRecorded
 from blackboard.store import BlackboardStore, LogEntry, RowWrite
 from protocol.errors import BrokenArchive, NotFound
 from protocol.messages import CHUNK_BYTES, BodyRef
@@ -18,6 +21,8 @@ from protocol.messages import CHUNK_BYTES, BodyRef
 LEVEL = 3
 """Of zlib's nine: a third of the time of the default for a tenth more bytes."""
 FIRST_CHAIN = ""
+RECORDED = tuple(f'["{kind}",'.encode() for kind in (StepsRecorded.kind, JournalShared.kind))
+"""What events begin with that hold steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,21 @@ _SEGMENT = TypeAdapter(Segment)
 
 
 def pack(events: Sequence[bytes], first: int, chain: str) -> tuple[Segment, bytes]:
-    """The segment that begins with event `first`, and its body. `chain` is that of the one before it."""
-    lines = b"\n".join(events)
+    """The segment that begins with event `first`, and its body. `chain` is that of the one before it.
+
+    Steps are condensed: journals are kept as rows, and their digests prove them.
+    """
+    lines = b"\n".join([_shortened(event) if event.startswith(RECORDED) else event for event in events])
     body = zlib.compress(lines, LEVEL)
     ref = BodyRef(digest=sha256(body).hexdigest(), size_bytes=len(body))
     return Segment(first, first + len(events) - 1, ref, _chained(chain, lines)), body
+
+
+def _shortened(data: bytes) -> bytes:
+    event = decode_event(data)
+    if not isinstance(event, StepsRecorded | JournalShared):
+        return data
+    return encode_event(replace(event, steps=tuple(map(condensed, event.steps))))
 
 
 def _chained(chain: str, lines: bytes) -> str:

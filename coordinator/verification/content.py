@@ -1,6 +1,6 @@
 """The artifacts of a run, bodies that artifacts and steps name, and statistics that can be counted again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from pydantic import ValidationError
@@ -27,12 +27,12 @@ class Content:
         self._expected = expected
         self._found = found
 
-    async def check_artifacts(self) -> None:
-        """Each is as it was posted, can be found, and has its content; so have steps that name bodies."""
+    async def check_artifacts(self, named: Mapping[str, BodyRef]) -> None:
+        """Each is as it was posted, can be found, and has its content; so have bodies that steps name."""
         known = list(self._expected.artifacts) if self._found.proven else []
         for at in range(0, len(known), AT_ONCE):
             await self._check_posted(known[at : at + AT_ONCE])
-        bodies = {body.digest: body for named in self._expected.bodies.values() for body in named}
+        bodies = dict(named)
         listed: set[str] = set()
         try:
             async for artifact in Records(self._store).artifacts(self._run, operator_query(), now_ms=0):

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, cast
 
+from blackboard.condensing import condensed
 from blackboard.encoding import decode_event, encode_artifact, encode_row
 from blackboard.events import RunCreated
 from blackboard.evolve import begin, evolve
-from blackboard.state import Row, RunState, living
+from blackboard.state import RunState, living
 from blackboard.store import LogEntry, RowKind
-from protocol.artifacts import Artifact
-from protocol.messages import BodyRef, Step
+from protocol.messages import Step
 
 NAMED: tuple[RowKind, ...] = ("live", "journal", "dead")
 """Kinds whose rows are names only."""
@@ -37,13 +37,11 @@ class Expected:
     def __init__(self) -> None:
         self.position = 0
         self.rows: dict[Place, bytes] = {}
-        """Digests of all rows that have a value."""
+        """Digests of all rows that have a value. Those of steps are of what is kept once they are condensed."""
         self.named: set[Place] = set()
         """Rows of the kinds that are names only, but for `live`, which follows from the state."""
         self.artifacts: dict[str, bytes] = {}
         """Digests of all artifacts as they are stored."""
-        self.bodies: dict[Place, tuple[BodyRef, ...]] = {}
-        """What artifacts and steps name, by who does."""
         self.touched: set[Place] = set()
         self._state: RunState | None = None
 
@@ -81,27 +79,13 @@ class Expected:
             return
         changes, marks, posted = self._state.take_changes()
         for place, row in changes.items():
-            self.rows[place] = digest(encode_row(row))
-            self._names(place, row)
+            self.rows[place] = digest(encode_row(condensed(row) if isinstance(row, Step) else row))
         for place, there in marks.items():
             if place[0] != "live":
                 (self.named.add if there else self.named.discard)(place)
         for artifact in posted:
             self.artifacts[artifact.id] = digest(encode_artifact(artifact).value)
-            self._names(("run", artifact.id), artifact)
         self.touched |= changes.keys() | marks.keys()
-
-    def _names(self, place: Place, row: Row | Artifact) -> None:
-        bodies: tuple[BodyRef | None, ...] = ()
-        if isinstance(row, Step):
-            bodies = row.body, row.asked and row.asked.body
-        elif isinstance(row, Artifact):
-            bodies = (row.body,)
-        named = tuple(body for body in bodies if body is not None)
-        if named:
-            self.bodies[place] = named
-        else:
-            self.bodies.pop(place, None)
 
     def names(self, kind: RowKind) -> set[str]:
         """The rows of a kind that is names only."""

@@ -4,9 +4,11 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from blackboard.condensing import condensed
 from blackboard.encoding import decode_choice, encode_row
 from blackboard.store import BlackboardStore, RowKind
 from coordinator.verification.proof import NAMED, Expected, Place, digest
+from protocol.messages import BodyRef, Step
 
 AT_ONCE = 1_000
 PROBLEM_CHARACTERS = 500
@@ -22,6 +24,8 @@ class Rows:
         self._store = store
         self._run = run
         self._expected = expected
+        self.bodies: dict[str, BodyRef] = {}
+        """What the steps name that were read."""
 
     async def every(self) -> AsyncGenerator[Finding]:
         """All that must be there, and all that is; of steps only the former, for journals may be large."""
@@ -77,8 +81,20 @@ class Rows:
                 yield (kind, key), "is missing"
             elif row is not None and wanted is None:
                 yield (kind, key), "is there, and no event has made it"
-            elif row is not None and names is None and digest(row) != wanted:
+            elif row is not None and names is None and self._digest(kind, row) != wanted:
                 yield (kind, key), self._described((kind, key), row)
+
+    def _digest(self, kind: RowKind, row: bytes) -> bytes:
+        """Of a step, that of what is kept for good: it holds the digest of the rest."""
+        if kind != "step":
+            return digest(row)
+        try:
+            step = Step.model_validate_json(row)
+        except ValueError:
+            return b""
+        named = (step.body, step.asked and step.asked.body)
+        self.bodies |= {body.digest: body for body in named if body is not None}
+        return digest(encode_row(condensed(step)))
 
     def _described(self, place: Place, stored: bytes) -> str:
         """Which fields differ, where the fold still has them."""

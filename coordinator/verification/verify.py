@@ -53,7 +53,7 @@ class _Verification:
         if not self._found.proven:
             await self._check_log()
             await content.recount()
-        await content.check_artifacts()
+        await content.check_artifacts(self._rows.bodies)
         return self._found
 
     async def _has_whole_log(self) -> bool:

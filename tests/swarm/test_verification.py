@@ -1,6 +1,7 @@
 """Old events are in the archive, and the fold of all is what the store holds; what differs is found."""
 
 import json
+import zlib
 from collections.abc import Callable
 
 import anyio
@@ -80,6 +81,16 @@ def test_what_leaves_the_log_is_archived_whoever_leads_and_a_run_can_be_followed
             assert later == told[SEGMENT + 3 :]
 
     run_virtually(main)
+
+
+def test_the_archive_holds_no_replies_of_models_and_still_proves_a_whole_journal(archived: Snapshot):
+    run = archived.runs["run-1"]
+    bodies = [json.loads(row)["body"]["digest"] for row in run.rows["segment"].values()]
+    events = b"".join(zlib.decompress(run.bodies[body].data) for body in bodies)
+    assert b'["steps_recorded"' in events
+    assert b"a thought of" not in events
+    whole = f"{last_task(run)}:000000"
+    assert b"a thought of" in run.rows["step"][whole]
 
 
 def test_healthy_runs_agree_with_their_events_after_trims_fail_overs_and_forks():
@@ -169,6 +180,12 @@ def a_task(run) -> str:
     return sorted(run.rows["task"])[5]
 
 
+def last_task(run) -> str:
+    """Its journal is whole."""
+    tasks = run.rows["task"]
+    return max(tasks, key=lambda key: json.loads(tasks[key])["ended"])
+
+
 def alter_first_segment(run) -> None:
     body = run.bodies[json.loads(run.rows["segment"]["000000000001"])["body"]["digest"]]
     body.data = body.data[:-1] + b"!"
@@ -217,7 +234,7 @@ def alter_a_task(run) -> None:
 
 
 def alter_a_step(run) -> None:
-    alter(run.rows["step"], f"{a_task(run)}:000000", path="other")
+    alter(run.rows["step"], f"{last_task(run)}:000000", value="a thought of nobody. " * 20)
 
 
 def alter_a_choice(run) -> None:
@@ -241,7 +258,7 @@ DAMAGES = {
     "a row too many": (add_a_task, "row", "no event has made it"),
     "a row unreadable": (break_a_task, "row", "cannot be read"),
     "a choice altered": (alter_a_choice, "row", "chose dir-other, the task is of dir-"),
-    "a step altered": (alter_a_step, "row", "is not what its event has made it"),
+    "a reply altered": (alter_a_step, "row", "is not what its event has made it"),
     "a live row too many": (forge_a_live_row, "row", "no event has made it"),
     "a whole journal forgotten": (lambda run: run.rows["journal"].popitem(), "row", "is missing"),
     "an artifact missing": (lose_an_artifact, "artifact", "is missing"),
