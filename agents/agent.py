@@ -218,6 +218,14 @@ class Context(Protocol):
         """
         ...
 
+    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
+        """Around one call of a model: it waits until the swarm's limit of the model has room for it.
+
+        Calls of journaled models are within such blocks.
+        :raises ModelBusy: before the block, where there is none for some time.
+        """
+        ...
+
     def progress(self) -> None:
         """Says that the task moves; a task without progress is reported to the operator."""
         ...
@@ -247,6 +255,16 @@ class ProviderDown(AgentFailure):
     def __init__(self, provider: str, reason: str, *, retry_after: timedelta) -> None:
         super().__init__("capacity", f"provider {provider}: {reason}", retry_after=retry_after)
         self.provider = provider
+
+
+class ModelBusy(AgentFailure):
+    """The swarm's limit of a model is used up.
+
+    Not caught, the task pauses, without using up an attempt.
+    """
+
+    def __init__(self, model: str, retry_after: timedelta) -> None:
+        super().__init__("capacity", f"model {model}: the swarm's limit is used up", retry_after=retry_after)
 
 
 class ProviderCall(Protocol):

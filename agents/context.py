@@ -13,6 +13,7 @@ from agents.branches import branch
 from agents.journal import Journal
 from agents.ledger import Holding
 from agents.observations import Observers, StepReplayed
+from agents.permits import Permits
 from agents.providers import Providers
 from agents.steps import Steps
 from agents.view import BoardView, load
@@ -36,6 +37,7 @@ class TaskContext:
         open_journal: OpenJournal,
         suspend: Suspend,
         providers: Providers,
+        permits: Permits,
     ) -> None:
         self.run = grant.run
         self.task = grant.task
@@ -56,6 +58,7 @@ class TaskContext:
         self._opened: Journal | None = None
         self._made: Steps | None = None
         self._providers = providers
+        self._permits = permits
         self._waits = Waits(holding, suspend)
 
     @property
@@ -127,6 +130,9 @@ class TaskContext:
 
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
         return self._providers.call(self.run, name)
+
+    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
+        return self._permits.call(self.run, model)
 
     def _journal(self) -> Journal:
         if self._opened is None:
@@ -249,6 +255,9 @@ class ProcessContext:
 
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:  # noqa: ARG002
         raise OutOfReach("way to know what providers do")
+
+    def permit(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
+        raise OutOfReach("way to know what limits allow")
 
     def progress(self) -> None:
         """Nothing: a process is stopped by its timeout."""

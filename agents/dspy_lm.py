@@ -40,7 +40,7 @@ from dspy.utils.exceptions import (
 from pydantic import BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
 
-from agents.agent import KeptAside, Priced, ProviderDown
+from agents.agent import KeptAside, ModelBusy, Priced, ProviderDown
 from agents.dspy_scope import Scope, current_scope
 from protocol.messages import Usage
 from protocol.prices import PriceRow
@@ -135,7 +135,7 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
             own.append(error)
             cost = None if isinstance(error, MAY_HAVE_BEEN_BILLED) else 0
             raise KeptAside({"error": _told(error)}, Usage(model_calls=1, cost_microdollars=cost)) from error
-        except ProviderDown:
+        except (ProviderDown, ModelBusy):
             raise  # it ends the attempt, whatever the program makes of it
         except Exception as error:
             own.append(error)
@@ -155,10 +155,11 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
 
 
 async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
-    """Makes a call, if the circuit breaker of its provider lets it. What the provider refuses for a fault
-    of the request, it has answered.
+    """Makes a call, if the model's limit and the circuit breaker of its provider let it. What the provider
+    refuses for a fault of the request, it has answered.
     """
-    async with scope.context.provider(provider_of(lm)) as call:
+    context = scope.context
+    async with context.permit(str(lm.model)), context.provider(provider_of(lm)) as call:
         try:
             return await run()
         except LMRateLimitError as error:

@@ -23,6 +23,7 @@ from agents.journal import Journal
 from agents.ledger import Holding, Ledger
 from agents.observations import LeaseLost, Observers, Outcome, TaskFinished, TaskStarted
 from agents.outbox import Outbox
+from agents.permits import Permits
 from agents.providers import Providers
 from agents.results import Outgoing, Put, checked, describe, outgoing, suspended
 from agents.view import BoardView, parse
@@ -71,6 +72,7 @@ class Runner:
         observers: Observers,
         freed: Callable[[], None],
         providers: Providers,
+        permits: Permits,
     ) -> None:
         self._tasks = tasks
         self._agents = agents
@@ -81,6 +83,7 @@ class Runner:
         self._observers = observers
         self._freed = freed
         self._providers = providers
+        self._permits = permits
         self._running: dict[str, Running] = {}
         self._ready: deque[Running] = deque()
         self._idle: list[anyio.Event] = []
@@ -194,6 +197,7 @@ class Runner:
             lambda: self._journal(running),
             running.suspend,
             self._providers,
+            self._permits,
         )
         seconds = self._seconds_left(running)
         if seconds is None:

@@ -20,6 +20,7 @@ from agents.intake import Intake
 from agents.ledger import Ledger
 from agents.observations import Draining, MessageRefused, Observers, Offered
 from agents.outbox import Outbox
+from agents.permits import Permits
 from agents.providers import Providers
 from agents.pulse import Pulse
 from agents.runner import Runner
@@ -84,6 +85,7 @@ class Worker:
         self.executor = Executor(limits.slots, limits.processes)
         self._board = Board(transport, identity, chance)
         self._providers = Providers(self._board, limits.probe_seconds, identity.wall_ms, limits.prices)
+        self._permits = Permits(self._board, identity.wall_ms(), chance)
         self._outbox = Outbox(
             transport,
             self.ledger,
@@ -108,6 +110,7 @@ class Worker:
             ):
                 tasks.start_soon(self._outbox.send, name="outbox")
                 tasks.start_soon(self._outbox.republish, name="outbox, again")
+                tasks.start_soon(self._permits.ask, name="permits")
                 await self._draining.wait()
                 await self._finish()
             tasks.cancel_scope.cancel()
@@ -135,6 +138,7 @@ class Worker:
             self._observers,
             self._top_up,
             self._providers,
+            self._permits,
         )
         claims = Claims(
             tasks,
@@ -182,6 +186,8 @@ class Worker:
             self.drain()
         elif control.order == "reload":
             self.drain("reload")
+        elif control.order == "permits":
+            self._permits.ring()
 
     def _receive(self, token: str, refusal: Refusal | None) -> None:
         """A receipt for what still runs: somebody else has ended the task."""

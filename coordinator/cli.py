@@ -39,6 +39,7 @@ VERBS = {
     "unknowns": "List effects whose outcome was lost, or say what became of one.",
     "workers": "List the workers, and what they hold.",
     "providers": "List the providers that fail, or let calls of one through again.",
+    "limits": "Show what is in use of the limits of agents and models.",
     "prices": "Show what models cost, and where each price comes from.",
     "frontier": "Show a run's directions, and why one was chosen.",
     "config": "Show every setting, and where its value came from.",

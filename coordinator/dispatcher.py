@@ -25,6 +25,7 @@ class Dispatcher:
         self._since = since
         self._trials = Trials()
         self._run = group.run.state.spec.run
+        self._allowances = office.allowances.open(group.run.state.spec, office.clock.now_ms())
 
     def fill(self) -> None:
         """Dispatches what there is room for, and looks whether the run is over."""
@@ -44,17 +45,33 @@ class Dispatcher:
         }
         limit = self._office.settings.admission.max_queued_tasks - len(state.dispatched)
         total = min(shares.runs.get(self._run, 0) + prefetch - state.busy.total(), limit)
+        if self._allowances:
+            room |= self._permitted(room, total)
         if (state.queued or state.asked) and total > 0:
             total -= self._redispatch(room, total)
         held = held_back(state, self._office.gates.shut) if self._office.gates.shut else ()
         for agent in reversed(state.spec.agents):
             if agent.name in held:
                 continue
-            left = shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name]
-            for _ in range(min(total, left)):
+            left = min(total, shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name])
+            if agent.name in self._allowances:
+                left = min(left, self._allowances[agent.name].unused(state.busy[agent.name]))
+            for _ in range(left):
                 if not self._group.do(Visit(agent.name)).events:
                     break
                 total -= 1
+        if self._allowances:
+            for agent, allowance in self._allowances.items():
+                allowance.look(state.busy[agent])
+            self._office.allowances.bell.set()
+
+    def _permitted(self, room: Mapping[str, int], total: int) -> Mapping[str, int]:
+        """The room of agents that the whole swarm limits; whoever asks for permits notices what there is."""
+        busy = self._group.run.state.busy
+        return {
+            agent: allowance.bound(min(room[agent], total), busy[agent])
+            for agent, allowance in self._allowances.items()
+        }
 
     def _redispatch(self, room: Mapping[str, int], total: int) -> int:
         """How many tasks were dispatched. Of those that need a provider which is to be probed, one."""

@@ -94,6 +94,7 @@ class CoordinatorMetrics:
             seen.BusDrift: lambda it: self.bus_repairs.labels(it.remedy).inc(),
             seen.Republished: lambda it: self.republished.inc(it.tasks),
             seen.ProviderSeen: lambda it: self.provider_open.labels(it.provider).set(not it.closed),
+            seen.LimitSeen: self._on_limit,
             seen.Refused: lambda it: self.refusals.labels(it.what, it.reason).inc(),
         }
 
@@ -189,6 +190,12 @@ class CoordinatorMetrics:
             ["provider"],
             registry=registry,
         )
+        self.permits = Gauge(
+            "swarmboard_limit_permits",
+            "Permits of an agent's or a model's limit in the whole swarm.",
+            ["kind", "name", "state"],
+            registry=registry,
+        )
         for what in get_args(seen.RefusedThing):
             _create(self.refusals, [(what, reason) for reason in get_args(seen.RefusalReason)])
         _create(self.workers, [(state,) for state in ("alive", "busy", "draining", "silent")])
@@ -280,6 +287,10 @@ class CoordinatorMetrics:
 
     def _on_directions(self, it: seen.Directions) -> None:
         self.directions.set(it.run, {("open",): it.open, ("retired",): it.retired})
+
+    def _on_limit(self, it: seen.LimitSeen) -> None:
+        self.permits.labels(it.kind, it.name, "in_use").set(it.in_use)
+        self.permits.labels(it.kind, it.name, "waiting").set(it.waiting)
 
     def _on_workers(self, it: seen.WorkersSeen) -> None:
         workers = {"alive": it.alive, "busy": it.busy, "draining": it.draining, "silent": it.silent}

@@ -182,6 +182,16 @@ class ProviderSeen:
     closed: bool
 
 
+@plain
+class LimitSeen:
+    """What is in use of a limit of an agent or a model in the whole swarm, and what more is wanted."""
+
+    kind: Literal["agent", "model"]
+    name: str
+    in_use: int
+    waiting: int
+
+
 Observation = (
     LeaderGained
     | LeaderLost
@@ -200,6 +210,7 @@ Observation = (
     | Directions
     | WorkersSeen
     | ProviderSeen
+    | LimitSeen
 )
 
 Observers = Fanout[Observation]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from blackboard.store import BlackboardStore
+from coordinator.allowances import Allowances
 from coordinator.clock import Clock
 from coordinator.gates import Gates
 from coordinator.heads import Heads
@@ -82,3 +83,4 @@ class Office:
     shares: Shares
     heads: Heads
     gates: Gates
+    allowances: Allowances

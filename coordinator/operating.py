@@ -12,11 +12,14 @@ from pydantic import JsonValue
 from blackboard.state import TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator.breakers import BreakerRecord
+from coordinator.quotas import QuotaRecord, overview
 from coordinator.records import Records
 from coordinator.reopening import reopen
+from coordinator.settings import Settings
 from protocol import subjects
 from protocol.codec import decode, decode_as, encode
 from protocol.errors import NoResponder, NotFound, OperatorError, UserError
+from protocol.limits import Quota
 from protocol.messages import (
     AnswerReply,
     AnswerRequest,
@@ -92,7 +95,7 @@ class Operator:
 
     store: BlackboardStore
     transport: Transport
-    max_active_runs: int
+    settings: Settings
 
     @property
     def records(self) -> Records:
@@ -106,7 +109,9 @@ class Operator:
         deadline = anyio.current_time() + END_SECONDS
         while True:
             reply = await ask_leader(self.records, self.transport, run, "retry", request, RetryReply)
-            reply = reply or await reopen(self.store, run, request, max_active=self.max_active_runs)
+            reply = reply or await reopen(
+                self.store, run, request, max_active=self.settings.admission.max_active_runs
+            )
             if reply is not None:
                 self.transport.emit(subjects.RUNS, b"")
                 return reply
@@ -159,6 +164,10 @@ class Operator:
         :raises NotFound: where no failure of such a provider is known.
         """
         return (await BreakerRecord(self.store).close(provider, now_ms)).of(provider)
+
+    async def limits(self) -> Sequence[Quota]:
+        """The limits of agents and models, and who has what of them."""
+        return overview(await QuotaRecord(self.store).read(), self.settings.limits)
 
     async def answer(self, run: str, request: AnswerRequest) -> None:
         """Answers an open inquiry.

@@ -8,6 +8,7 @@ from anyio.abc import TaskGroup
 
 from blackboard.store import BlackboardStore
 from coordinator.allotment import Slots, allot, offered
+from coordinator.allowances import Allowances
 from coordinator.board import Board, Epilogue
 from coordinator.clock import Clock
 from coordinator.decisions.dispatch import wanted
@@ -16,6 +17,7 @@ from coordinator.forwarding import forward_bare_roots
 from coordinator.gates import Gates
 from coordinator.heads import Heads
 from coordinator.leader import Leader
+from coordinator.limiter import Limiter
 from coordinator.liveness import Fleet, Patience
 from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
 from coordinator.office import Office, Post, Shares
@@ -26,6 +28,7 @@ from coordinator.topology import streams
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, StoreUnavailable, TransportUnavailable
+from protocol.limits import LimitTable
 from protocol.messages import Control, Demand, Held, Refusal, SwarmHeartbeat
 from protocol.transport.contract import Message, Transport
 
@@ -68,9 +71,11 @@ class Coordinator:
             self._shares,
             self._heads,
             self._gates,
+            Allowances(LimitTable(settings.limits.agents)),
         )
         self._providers = Providers(self._office)
         self._elections = Elections(self._office)
+        self._limiter = Limiter(self._office, self._elections.leaders, self._elections.is_active)
         self._demands: dict[str, tuple[Demand, float]] = {}
         self._bus_answered = True
         self._tasks: TaskGroup
@@ -102,6 +107,7 @@ class Coordinator:
             tasks.start_soon(self._share_regularly, name="shares")
             tasks.start_soon(self._tell_demand_regularly, name="demand")
             tasks.start_soon(self._providers.watch, name="providers")
+            tasks.start_soon(self._limiter.watch, name="limits")
             tasks.start_soon(self._ensure_regularly, name="topology")
             tasks.start_soon(forward_bare_roots, office, name="bare roots")
             tasks.start_soon(take_responses, office, name="responses")
@@ -109,7 +115,8 @@ class Coordinator:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         transport = self._office.transport
-        board = Board(self._office, self._tasks, {"provider": self._providers.answer})
+        others = {"provider": self._providers.answer, "permits": self._limiter.answer}
+        board = Board(self._office, self._tasks, others)
         self._epilogue = Epilogue(self._office, self._tasks, self._elections.is_active)
         for verb, handler in (*board.verbs.items(), *self._epilogue.verbs.items()):
             subject = subjects.board("*", "*", verb)
@@ -201,15 +208,18 @@ class Coordinator:
             run: demand.wanted for run, (demand, _) in self._demands.items() if run not in self.leaders
         }
         demands |= {
-            run: wanted(leader.run.state, now_ms, self._gates.shut)
-            for run, leader in self.leaders.items()
-            if leader.leading
+            run: self._wanted(leader, now_ms) for run, leader in self.leaders.items() if leader.leading
         }
         shares = allot(demands, fleet)
         if shares != self._shares.runs or shown != self._shares.offered:
             self._shares.runs, self._shares.offered = shares, shown
             for leader in self.leaders.values():
                 leader.spread()
+
+    def _wanted(self, leader: Leader, now_ms: int) -> dict[str, int]:
+        state = leader.run.state
+        demand = wanted(state, now_ms, self._gates.shut)
+        return self._office.allowances.capped(state, demand) if self._office.allowances else demand
 
     async def _share_regularly(self) -> None:
         while True:
@@ -230,7 +240,7 @@ class Coordinator:
                 demand = Demand(
                     coordinator=office.post.name,
                     run=run,
-                    wanted=wanted(leader.run.state, now_ms, self._gates.shut),
+                    wanted=self._wanted(leader, now_ms),
                     head=leader.head,
                     sent_ms=now_ms,
                 )

@@ -15,7 +15,18 @@ from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
 from protocol.files import read_text
 from protocol.messages import REPLY_BYTES
-from protocol.options import Breaking, Data, Liveness, Log, Model, Nats, Positive, Prices, Seconds
+from protocol.options import (
+    Breaking,
+    Data,
+    Liveness,
+    Log,
+    Model,
+    Nats,
+    Positive,
+    Prices,
+    Seconds,
+    Swarmwide,
+)
 from protocol.settings import (
     DEFAULT,
     Group,
@@ -68,12 +79,20 @@ class Admission(Group):
 
 
 class Limits(Group):
-    """Sizes in bytes. Above 64 KiB content travels and is kept by digest, whatever is set here."""
+    """Sizes in bytes, and how much of an agent or a model the swarm uses. Above 64 KiB content travels and is
+    kept by digest, whatever is set here.
+    """
 
     reply_bytes: Annotated[int, Field(ge=4096, le=REPLY_BYTES)] = REPLY_BYTES
     """Largest reply to a worker; more is paged."""
     max_body_bytes: Positive = 256 * 1024 * 1024
     """Largest body at all; Redis takes values up to 512 MiB."""
+    agents: Swarmwide = {}  # noqa: RUF012 - pydantic copies it
+    """By agent, which may hold `*`: `concurrent` tasks at once and tasks `per_minute`, over all runs."""
+    models: Swarmwide = {}  # noqa: RUF012
+    """By model, which may hold `*`: `concurrent` calls at once and calls `per_minute`, of all workers."""
+    permit_seconds: Annotated[float, Field(ge=2, le=600)] = 15
+    """When a worker that is not heard of loses its share of the models: five renewals."""
 
 
 class Http(Group):

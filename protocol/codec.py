@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.ids import TOKEN_PATTERN
+from protocol.limits import PermitReply, PermitRequest
 from protocol.messages import (
     AnswerReply,
     AnswerRequest,
@@ -120,6 +121,8 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
         "board.query.reply": QueryReply,
         "board.provider": ProviderReport,
         "board.provider.reply": ProviderReply,
+        "board.permits": PermitRequest,
+        "board.permits.reply": PermitReply,
         "board.cancel": CancelRequest,
         "board.cancel.reply": CancelReply,
         "board.pause": PauseRequest,

@@ -525,7 +525,8 @@ class Control(Record):
     """Discoveries that do not count, which is on record."""
     drop: Annotated[tuple[Lease, ...], FailFast()] = ()
     """Leases that it no longer holds."""
-    order: Literal["", "drain", "beat", "reload"] = ""
+    order: Literal["", "drain", "beat", "reload", "permits"] = ""
+    """`permits`: a limit has something for the worker, which should ask."""
 
 
 class CancelRequest(Record):

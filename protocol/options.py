@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from protocol.limits import Limit
 from protocol.prices import Price
 from protocol.settings import Group
 
@@ -107,6 +108,9 @@ def parse_json(value: object) -> object:
         return json.loads(value)
     except ValueError as error:
         raise ValueError(f"is not JSON: {error}") from error
+
+
+Swarmwide = Annotated[dict[str, Limit], BeforeValidator(parse_json)]
 
 
 class Prices(Group):

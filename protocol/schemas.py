@@ -46,6 +46,7 @@ BOARD_VERBS = {
     "get": "Reads artifacts by id, or one chunk of a body by digest.",
     "query": "Finds artifacts that an agent may see, newest first.",
     "provider": "How a call of a provider went, or a request to probe it while its breaker is open.",
+    "permits": "What a worker holds and wants of the limits of models.",
     "cancel": "An operator's request to end a run.",
     "pause": "An operator's request that nothing new begins in a run, or that it goes on.",
     "retry": "An operator's request to begin tasks again that ended without a result.",

@@ -272,6 +272,8 @@ def _refuse(error: ValidationError, sources: Mapping[str, str], defaults: Mappin
     source = sources.get(name, DEFAULT)
     where = environment_name(name) if source == "environment" else source
     problem = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if inner := ".".join(str(part) for part in first["loc"][2:]):
+        problem = f"{inner}: {problem}"
     remedy = f"correct it, or remove it for the default of {defaults.get(name) or 'nothing'}"
     raise InvalidSettings(f"{name} (from {where})", problem, remedy) from None
 

@@ -24,7 +24,7 @@ async def operating(invocation: Invocation) -> AsyncGenerator[Operator]:
         connections.store(settings) as store,
         connections.transport(settings, name=OPERATOR_NAME) as transport,
     ):
-        yield Operator(store, transport, settings.admission.max_active_runs)
+        yield Operator(store, transport, settings)
 
 
 def check_reason(reason: str | None, *, option: str = "--reason", limit: int = REASON_LENGTH) -> None:

@@ -79,7 +79,7 @@ async def part(
     """Makes a run of another, both named as an operator names them."""
     run = await operator.records.find(prefix)
     task = None if at[0] is None else (await operator.records.task(run, at[0])).id
-    forking = Forking(operator.store, operator.transport, operator.max_active_runs)
+    forking = Forking(operator.store, operator.transport, operator.settings.admission.max_active_runs)
     now = now_ms()
     overrides = Overrides.model_validate(request.model_dump(exclude={"id", "at"}))
     return await forking.part(

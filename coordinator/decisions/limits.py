@@ -18,7 +18,7 @@ def room(state: RunState, agent: str, now_ms: int) -> int:
     spec = state.agents[agent]
     left = NO_LIMIT if spec.max_running is None else spec.max_running - state.busy[agent]
     if spec.per_minute is not None:
-        left = min(left, _allowed(state.totals.paces.get(agent, 0), spec.per_minute, now_ms))
+        left = min(left, allowed(state.totals.paces.get(agent, 0), spec.per_minute, now_ms))
     return max(0, left)
 
 
@@ -27,6 +27,7 @@ def burst(per_minute: float) -> int:
     return max(1, math.ceil(per_minute / 60))
 
 
-def _allowed(taken_until_ms: int, per_minute: float, now_ms: int) -> int:
+def allowed(taken_until_ms: float, per_minute: float, now_ms: int) -> int:
+    """How many may begin now, where what has begun takes up the time until a moment."""
     ahead = burst(per_minute) * 60_000 / per_minute - max(0, taken_until_ms - now_ms)
     return math.floor(ahead * per_minute / 60_000 + 1e-6)

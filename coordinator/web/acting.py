@@ -15,10 +15,12 @@ from coordinator.commands.submit import spec_from
 from coordinator.forking import Verb
 from coordinator.operating import OPERATOR_NAME, Operator
 from coordinator.overrides import PartRequest
+from coordinator.pricing import unpriced
 from coordinator.records import the_one
 from coordinator.submit import submit as submit_run
 from coordinator.web.bodies import body_of, bytes_of
 from protocol.messages import AnswerRequest, CancelRequest, Failure, Id, PauseRequest, Record, RetryRequest
+from protocol.prices import PriceTable
 
 
 class Nothing(Record):
@@ -65,10 +67,21 @@ class Replay(PartRequest):
 async def submit(operator: Operator, request: Request) -> Response:
     spec, unknown = spec_from(await bytes_of(request))
     now_ms = time.time_ns() // 1_000_000
+    settings = operator.settings
     created = await submit_run(
-        operator.store, operator.transport, spec, now_ms=now_ms, max_active=operator.max_active_runs
+        operator.store,
+        operator.transport,
+        spec,
+        now_ms=now_ms,
+        max_active=settings.admission.max_active_runs,
     )
-    value = {"run": spec.run, "created": created, "ignored": unknown}
+    warning = unpriced(spec, PriceTable(settings.prices.models))
+    value = {
+        "run": spec.run,
+        "created": created,
+        "ignored": unknown,
+        "warnings": [warning] if warning else [],
+    }
     return JSONResponse(value, 201 if created else 200, {"Location": f"/v1/runs/{spec.run}"})
 
 

@@ -52,6 +52,9 @@ ENDPOINTS = (
         acting.close,
         body=acting.Nothing,
     ),
+    Endpoint(
+        "GET", "/v1/limits", "What is in use of the limits of agents and models, and by whom.", reading.limits
+    ),
     Endpoint("GET", f"{RUN}/tasks", "A run's tasks, oldest first.", reading.tasks, query=reading.TasksQuery),
     Endpoint("GET", f"{RUN}/tasks/{{task}}", "A task with its journal, and why it was chosen.", reading.task),
     Endpoint("GET", f"{RUN}/dead", "Dead letters, with reason and traceback.", reading.dead),

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from coordinator.commands import compare as compare_verb
 from coordinator.commands import frontier as frontier_verb
 from coordinator.commands import inquiries as inquiries_verb
+from coordinator.commands import limits as limits_verb
 from coordinator.commands import providers as providers_verb
 from coordinator.commands import runs as runs_verb
 from coordinator.commands import show as show_verb
@@ -77,6 +78,10 @@ async def runs(operator: Operator, request: Request) -> Response:
 
 async def providers(operator: Operator, _request: Request) -> Response:
     return _json([providers_verb.as_json(one) for one in await operator.records.breakers()])
+
+
+async def limits(operator: Operator, _request: Request) -> Response:
+    return _json([limits_verb.as_json(one) for one in await operator.limits()])
 
 
 async def run(operator: Operator, request: Request) -> Response:

@@ -68,7 +68,7 @@ class Desk:
             connections.store(settings) as store,
             connections.transport(settings, name=self._name, on_closed=lambda _: closed.set()) as transport,
         ):
-            self._operator = Operator(store, transport, settings.admission.max_active_runs)
+            self._operator = Operator(store, transport, settings)
             await closed.wait()
 
 

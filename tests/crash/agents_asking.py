@@ -13,3 +13,4 @@ class Told(BaseModel, frozen=True):
 
 
 asking = dspy_agent("asking", dspy.Predict("topic -> answer"), publishes=Told)
+pondering = dspy_agent("pondering", dspy.Predict("topic -> answer"), publishes=Told)

@@ -154,6 +154,17 @@ class Hive:
     def running(self) -> list[str]:
         return [name for name, process in self._processes.items() if process.poll() is None]
 
+    def leads(self, run: str) -> str:
+        """The coordinator that was the last to take up a run, as its log says."""
+        taken = [
+            (line, name)
+            for name in self.running()
+            if name.startswith("c")
+            for line in self.log(name).splitlines()
+            if line.endswith(f"leads run {run}")
+        ]
+        return max(taken)[1] if taken else ""
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 

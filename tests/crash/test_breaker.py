@@ -159,6 +159,35 @@ async def test_a_breaker_stays_open_when_leader_and_worker_and_store_die(hive: H
             assert sum(task.tries - 1 for task in await clients.tasks("killed")) <= SLOTS
 
 
+async def test_a_breaker_stays_open_when_its_leader_dies_alone_and_then_a_worker_alone(hive: Hive):
+    with running(ModelServer(lambda _: Reply("no", 429, {"retry-after": "12"}))) as server:
+        start(hive)
+        async with hive.clients() as clients:
+            await clients.submit(spec("killed", server.url))
+            opened = await until_open(clients)
+            assert await quiet_requests(server, 0.5) == 0
+            before = len(server.requests)
+            server.otherwise = well
+            first = hive.leads("killed")
+            hive.kill(first)
+            await clients.until(lambda: _led_by_another(hive, first))
+            hive.kill("w1")
+            assert await status(clients) == "open"
+            while time.time() * 1000 < opened.until_ms - 300:
+                assert len(server.requests) == before
+                await anyio.sleep(0.1)
+            assert (await clients.ended("killed")).status == "done"
+            tasks = await clients.tasks("killed")
+            assert {task.tries for task in tasks} == {1}, "nothing was under way, so no attempt is used up"
+            assert len(server.requests) <= before + TASKS + 1
+            assert await status(clients) == "closed"
+            await check(hive, clients, "killed")
+
+
+async def _led_by_another(hive: Hive, first: str) -> bool:
+    return hive.leads("killed") not in {"", first}
+
+
 async def test_what_the_user_did_wrong_opens_nothing(hive: Hive):
     with running(ModelServer(lambda _: Reply("bad key", 401))) as server:
         start(hive)

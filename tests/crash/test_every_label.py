@@ -18,6 +18,7 @@ from blackboard import events as ev
 from blackboard.evolve import fold
 from coordinator.operating import Operator
 from coordinator.records import Records
+from coordinator.settings import Settings
 from protocol.messages import AnswerRequest, Step
 from tests.crash import labelled
 from tests.crash.hive import Clients, Hive
@@ -123,7 +124,7 @@ async def tell_the_truth(stage: Stage, clients: Clients, run: str) -> None:
             happened = any(line.split()[1] in row.wait.question for line in stage.effects(run))
             said = "happened" if happened else "did not happen"
             request = AnswerRequest(inquiry=row.id, answerer="tester", answer=said)
-            await Operator(clients.store, clients.transport, 100).answer(run, request)
+            await Operator(clients.store, clients.transport, Settings()).answer(run, request)
 
 
 async def holds(stage: Stage, clients: Clients, run: str, kill_at: str) -> None:

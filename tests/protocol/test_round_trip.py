@@ -203,4 +203,5 @@ def test_wire_names_are_stable(name: str) -> None:
         *("board.cancel", "board.cancel.reply", "board.answer", "board.answer.reply"),
         *("board.pause", "board.pause.reply", "board.retry", "board.retry.reply"),
         *("swarm.discoveries", "swarm.breakers", "board.provider", "board.provider.reply"),
+        *("board.permits", "board.permits.reply"),
     }

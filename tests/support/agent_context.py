@@ -163,6 +163,9 @@ class FakeContext:
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
         return nullcontext(Call())
 
+    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     def progress(self) -> None:
         pass
 

@@ -16,6 +16,7 @@ from coordinator import topology
 from protocol import subjects
 from protocol.artifacts import Artifact
 from protocol.codec import decode, encode
+from protocol.limits import PermitReply, PermitRequest
 from protocol.messages import (
     CHUNK_BYTES,
     ClaimReply,
@@ -70,6 +71,7 @@ class FakeLeader:
     puts: list[PutRequest] = field(default_factory=list)
     gets: list[GetRequest] = field(default_factory=list)
     reports: list[ProviderReport] = field(default_factory=list)
+    permits: list[PermitRequest] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class FakeLeader:
         self.on_record: Callable[[RecordRequest], Record | None] = self.record_all
         self.on_put: Callable[[PutRequest], Record | None] = self.store_chunk
         self.on_report: Callable[[ProviderReport], Record] = lambda _: ProviderReply(breakers=Breakers())
+        self.on_permits: Callable[[PermitRequest], Record] = self.limit_nothing
         self.on_discovery: Callable[[SwarmDiscovery], Control | None] = self.settle
         self._numbers = itertools.count(1)
         self._puller: Puller | None = None
@@ -153,6 +156,9 @@ class FakeLeader:
     def record_all(self, request: RecordRequest) -> RecordReply:
         return RecordReply(verdict="recorded")
 
+    def limit_nothing(self, request: PermitRequest) -> PermitReply:
+        return PermitReply(unlimited=tuple({one.subject for one in request.portions}))
+
     def store_chunk(self, request: PutRequest) -> PutReply:
         partial = self._partial.setdefault(request.digest, bytearray())
         chunk = base64.b64decode(request.data)
@@ -192,6 +198,9 @@ class FakeLeader:
             case ProviderReport():
                 self.reports.append(request)
                 reply = self.on_report(request)
+            case PermitRequest():
+                self.permits.append(request)
+                reply = self.on_permits(request)
             case _:
                 raise AssertionError(type(request))
         if reply is not None:

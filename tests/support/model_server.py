@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,15 +42,29 @@ class ModelServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     url: str = ""
+    under_way: Counter[str] = field(default_factory=Counter)
+    """Requests that have come and are not answered yet, by model."""
+    most: Counter[str] = field(default_factory=Counter)
+    """The most of them at once."""
+    times: list[tuple[float, str]] = field(default_factory=list)
+    """When each came (monotonic), and of which model."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, request: dict[str, Any], key: str) -> Reply:
         with self._lock:
             self.requests.append(request)
             self.keys.append(key)
+            model = request.get("model", "")
+            self.times.append((time.monotonic(), model))
+            self.under_way[model] += 1
+            self.most[model] = max(self.most[model], self.under_way[model])
             if self.script:
                 return self.script.pop(0)
         return self.otherwise(request["messages"][-1]["content"])
+
+    def answered(self, request: dict[str, Any]) -> None:
+        with self._lock:
+            self.under_way[request.get("model", "")] -= 1
 
 
 @contextmanager
@@ -64,6 +79,7 @@ def running(server: ModelServer) -> Iterator[ModelServer]:
             request = json.loads(body)
             reply = server.take(request, self.headers.get("authorization", ""))
             time.sleep(reply.hang_seconds)
+            server.answered(request)
             if reply.drop:
                 self.close_connection = True
                 self.connection.close()

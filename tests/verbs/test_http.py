@@ -61,7 +61,7 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
 def test_a_run_is_submitted_shown_listed_and_cancelled(client: Client) -> None:
     submitted = client("POST", "/v1/runs", json.loads(spec("nap")), status=201)
     run = submitted["run"]
-    assert submitted == {"run": run, "created": True, "ignored": []}
+    assert submitted == {"run": run, "created": True, "ignored": [], "warnings": []}
     until(lambda: client("GET", f"/v1/runs/{run}")["tasks"] == {"running": 1})
     assert run in [one["run"] for one in client("GET", "/v1/runs?active=true")]
     (task,) = client("GET", f"/v1/runs/{run}/tasks?status=running")

@@ -1,9 +1,13 @@
 """`coordinator prices`, and a warning where a budget of dollars may not hold."""
 
+import json
 from pathlib import Path
 
 from tests.cli.support import coordinator
 from tests.verbs.commands import Shell, spec
+from tests.verbs.test_http import Client, client
+
+__all__ = ["client"]
 
 OWN = """
 [prices.models]
@@ -44,3 +48,13 @@ def test_a_budget_of_dollars_without_a_price_is_warned_of(shell: Shell) -> None:
     assert "warning: the price of openai/nobody is not known here" in warned
     known = spec("note", budget=budget, settings={"model": "openai/gpt-5-mini"})
     assert "warning" not in shell("submit", "--spec", "-", "--wait", stdin=known).err
+
+
+def test_it_is_warned_of_over_http_too(client: Client) -> None:
+    def warnings(model: str) -> list[str]:
+        run = spec("note", budget={"tasks": 1, "cost_microdollars": 5}, settings={"model": model})
+        return client("POST", "/v1/runs", json.loads(run), status=201)["warnings"]
+
+    (warning,) = warnings("openai/nobody")
+    assert "the price of openai/nobody is not known here" in warning
+    assert warnings("openai/gpt-5-mini") == []
