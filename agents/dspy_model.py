@@ -91,8 +91,11 @@ async def run(
     try:
         with dspy.context(**overrides):
             prediction = await _prediction(module, inputs)
-    except DSPyError as error:
-        raise failure_of(error) from error
+    except Exception as error:
+        failure = scope.failure or (failure_of(error) if isinstance(error, DSPyError) else error)
+        if failure is error:
+            raise
+        raise failure from error  # `Parallel` says of what ended its branches only that they were errors
     finally:
         scope.close()
     if scope.failure is not None:

@@ -31,6 +31,9 @@ SETTING = "swarmboard_scope"
 BRANCH_LENGTH = 300
 """A longer branch goes by its digest, so that its steps' paths stay within their limit."""
 
+STANDSTILL_SECONDS = 3.0
+"""How long a program may stop the loop that one of its threads waits for."""
+
 Result = TypeVar("Result")
 
 
@@ -43,6 +46,7 @@ class Scope:
         self.failure: BaseException | None = None
         """Why the task cannot go on, whatever the program makes of it."""
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         self._token = anyio.lowlevel.current_token()
         self._closed = False
 
@@ -67,13 +71,26 @@ class Scope:
     def wait(self, function: Callable[..., Awaitable[Result]], *args: object) -> Result:
         """Runs an async function in the worker's loop, from another thread.
 
-        :raises AgentFailure: (bug) in the loop itself, which would wait for itself.
+        :raises AgentFailure: (bug) in the loop itself, which would wait for itself; or where the program
+            stops the loop while its threads need it.
         """
         if self.at_home:
             problem = "a synchronous call would stop the worker's event loop"
             remedy = "await `acall`, or leave out `aforward`"
             raise AgentFailure("bug", f"{self.path}: {problem}; {remedy}")
+        self._knock()
         return anyio.from_thread.run(function, *args, token=self._token)  # pyright: ignore[reportArgumentType]
+
+    def _knock(self) -> None:
+        """Returns once the loop has heard of this thread; it never does while the program waits in it."""
+        heard = threading.Event()
+        self._loop.call_soon_threadsafe(heard.set)
+        while not heard.wait(STANDSTILL_SECONDS):
+            if asyncio.current_task(self._loop) is self._task:
+                problem = "`aforward` stops the worker's event loop while its threads call the model"
+                remedy = "await `dspy.asyncify(parallel)(…)`, or leave out `aforward`"
+                self.failure = AgentFailure("bug", f"{self.path}: {problem}; {remedy}")
+                raise self.failure
 
     async def go(self, function: Callable[..., Awaitable[Result]], *args: object) -> Result:
         """Runs an async function in the worker's loop, from there or from another loop."""

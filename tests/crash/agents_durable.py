@@ -1,7 +1,9 @@
 """Agents whose model calls and effects outsiders count: by a model's server, and in a file."""
 
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import dspy
@@ -53,6 +55,44 @@ async def reason(context: Context) -> Discovery:
     settings = ModelSettings.of(context.settings)
     assert settings is not None
     prediction = await run(context, "reason", module, {"question": context.topic}, language_model(settings))
+    return Discovery([Conclusion(answer=prediction.answer)], reward=1.0)
+
+
+class Panel(dspy.Module):
+    """Draws eight samples and takes the best, then asks eight members at once; dies where they come together,
+    with `deadly`.
+    """
+
+    def __init__(self, *, deadly: bool) -> None:
+        super().__init__()
+        self.sample = dspy.BestOfN(dspy.Predict("question -> answer"), N=8, reward_fn=longest, threshold=99.0)
+        self.member = dspy.Predict("question -> answer")
+        self.deadly = deadly
+
+    def forward(self, question: str) -> dspy.Prediction:
+        best = self.sample(question=f"sample of {question}").answer
+        parallel = dspy.Parallel(
+            num_threads=8, max_errors=100, disable_progress_bar=True, return_failed_examples=True
+        )
+        pairs = [(self.member, {"question": f"member {number} of {question}"}) for number in range(8)]
+        found, _, failed = parallel(pairs)
+        if self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if failed:
+            raise failed[0]
+        return dspy.Prediction(answer=" ".join([best, *(one.answer for one in found)]))
+
+
+def longest(_inputs: dict[str, Any], prediction: dspy.Prediction) -> float:
+    return float(len(prediction.answer))
+
+
+@agent("confer", publishes=[Conclusion])
+async def confer(context: Context) -> Discovery:
+    settings = ModelSettings.of(context.settings)
+    assert settings is not None
+    module = Panel(deadly=context.attempt == 1)
+    prediction = await run(context, "confer", module, {"question": context.topic}, language_model(settings))
     return Discovery([Conclusion(answer=prediction.answer)], reward=1.0)
 
 

@@ -1,6 +1,7 @@
 """A long conversation is killed at its end, and a worker frozen before an effect: nothing is done twice."""
 
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from blackboard.spec import AgentSpec, RunSpec
 from protocol.messages import FollowUp
 from tests.crash.hive import FAST, Clients, Hive, check
 from tests.crash.reasoning import play
-from tests.support.model_server import ModelServer, Reply, running
+from tests.support.model_server import ModelServer, Reply, fields, running
 from tests.support.servers import NatsServer, RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +77,41 @@ async def test_a_hundred_call_agent_killed_at_call_99_makes_only_the_missing_cal
             (task,) = (await check(hive, clients, run)).tasks.values()
             assert (task.attempt, task.steps) == (2, 100 + 2 * 98)
             assert (task.usage.model_calls, task.usage.tool_calls) == (100, 98)
+
+
+async def test_of_eight_samples_and_eight_branches_killed_at_the_join_exactly_those_that_failed_run_again(
+    hive: Hive,
+):
+    """Two of each fail, and the worker dies when all have come together, before anything is settled."""
+    prompts: list[str] = []
+    lock = threading.Lock()
+
+    def failing(prompt: str) -> Reply:
+        with lock:
+            prompts.append(prompt)
+            samples = sum("sample of" in one for one in prompts)
+            member = next((number for number in range(8) if f"member {number} of" in prompt), None)
+            first = len(prompts) <= 16
+        if first and (member in {3, 6} or (member is None and samples in {3, 6})):
+            return Reply(status=500)
+        return Reply(fields(answer=f"m{member}" if member is not None else "s" * samples))
+
+    with running(ModelServer(otherwise=failing)) as server:
+        hive.start_coordinator()
+        hive.start_worker("w1", agents=AGENTS)
+        async with hive.clients() as clients:
+            run = await clients.submit(spec("run-1", "confer", "it", server.url))
+            await clients.until(lambda: _truth(not hive.running().count("w1")), seconds=SLOW_SECONDS)
+            assert len(prompts) == 16
+            hive.start_worker("w2", agents=AGENTS)
+            await clients.ended(run, seconds=SLOW_SECONDS)
+            again = prompts[16:]
+            assert sorted("sample of" in prompt for prompt in again) == [False, False, True, True]
+            assert sorted(n for n in range(8) for one in again if f"member {n} of" in one) == [3, 6]
+            best = "s" * 10
+            assert await answer(clients, run) == {"answer": f"{best} m0 m1 m2 m3 m4 m5 m6 m7"}
+            (task,) = (await check(hive, clients, run)).tasks.values()
+            assert (task.attempt, task.usage.model_calls) == (2, 16)
 
 
 async def _truth(value: bool) -> bool:

@@ -85,6 +85,13 @@ class Crowd(dspy.Module):
         return dspy.Prediction(answers=answers)
 
 
+class AsyncCrowd(Crowd):
+    """The same, awaited in the loop: DSPy's `Parallel` itself is synchronous."""
+
+    async def aforward(self, question: str) -> dspy.Prediction:
+        return await dspy.asyncify(self.forward)(question=question)
+
+
 def echo(prompt: str) -> Reply:
     """Fills every output field that a prompt asks for with something that follows from the prompt."""
     asked = prompt.rsplit("Respond with the corresponding output fields", 1)[-1]
