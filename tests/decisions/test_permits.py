@@ -242,12 +242,32 @@ def test_whatever_order_messages_come_in_a_limit_is_never_exceeded_and_in_the_en
         assert not left or running
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1, 6_000), st.lists(st.integers(0, 2_000), max_size=30))
+def test_in_no_stretch_of_time_more_begins_than_the_rate_and_a_second_of_it_allow(per_minute, pauses):
+    limit = Limit(per_minute=per_minute)
+    quota, now_ms, granted = NOBODY, 0, 0
+    begun_ms: list[int] = []
+    for pause in pauses:
+        now_ms += pause
+        quota = after(
+            portion(granted=granted, ended=granted, wants=200), limit=limit, quota=quota, now_ms=now_ms
+        )
+        (one,) = quota.portions
+        begun_ms += [now_ms] * (one.granted - granted)
+        granted = one.granted
+    _rate_holds(limit, begun_ms)
+
+
 def _rate_holds(limit: Limit, begun_ms: list[int]) -> None:
     if limit.per_minute is None:
         return
     spacing = 60_000 / limit.per_minute
-    for at, first in enumerate(begun_ms):
-        for number, last in enumerate(begun_ms[at:], 1):
+    counts = sorted(Counter(begun_ms).items())
+    for at, (first, _) in enumerate(counts):
+        number = 0
+        for last, many in counts[at:]:
+            number += many
             assert number <= (last - first) / spacing + burst(limit.per_minute) + 1e-3
 
 

@@ -21,12 +21,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.mutants.sharing import SHARING
 from tests.mutants.shell import SHELL
 from tests.mutants.table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("protocol", "blackboard", "coordinator", "agents", "tests")
-ALL = (*MUTANTS, *SHELL)
+ALL = (*MUTANTS, *SHELL, *SHARING)
 MODES = ("tests", "model", "simulation")
 MODEL_STATES = 20_000
 TIMEOUT_SECONDS = 240
