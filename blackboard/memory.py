@@ -256,12 +256,15 @@ class MemoryStore:
         """There is no disk: what is here is as safe as it gets."""
         await anyio.lowlevel.checkpoint()
 
-    async def finish(self, run: str, *, keep_seconds: float) -> None:
+    async def finish(self, run: str, head: int, *, keep_seconds: float) -> bool:
         await anyio.lowlevel.checkpoint()
         state = self._run(run)
+        if state.head != head:
+            return False
         state.active = False
         if state.head:
             state.expires = min(state.expires, self._now() + keep_seconds)
+        return True
 
     async def reopen(self, run: str) -> None:
         await anyio.lowlevel.checkpoint()

@@ -163,18 +163,30 @@ class RedisStore(AsyncContextManagerMixin):
     async def sync(self) -> None:
         await redis_server.sync(self._link, self._keyspace.sync)
 
-    async def finish(self, run: str, *, keep_seconds: float) -> None:
-        """The first call sets the time of expiry. From then on appends let what they add expire too."""
+    async def finish(self, run: str, head: int, *, keep_seconds: float) -> bool:
+        """The first call sets the time of expiry. From then on appends let what they add expire too.
+
+        A server that comes back older has cut its connections: on the one that told the head, it still holds.
+        """
         keys = self._keyspace.run(run)
-        exists, now = await self._link.many("finish", [("EXISTS", keys.meta), ("TIME",)])
-        if exists:
+        if await self.head(run) != head:
+            return False
+        if head:
+            now = await self._link.call("finish", "TIME")
             wanted = _clock_ms(now) + _milliseconds(keep_seconds)
             _, expires_ms = await self._link.many(
                 "finish",
                 [("HSETNX", keys.meta, "expires_ms", wanted), ("HGET", keys.meta, "expires_ms")],
             )
             await self._expire(keys, int(expires_ms))
-        await self._link.call("finish", "ZREM", self._keyspace.active, run)
+        async with self._link.connection("finish") as connection:
+            (found,) = await exchange(connection, [("HGET", keys.meta, "head")])
+            finished = int(found or 0) == head
+            if finished:
+                await exchange(connection, [("ZREM", self._keyspace.active, run)])
+        if not finished:
+            await self.reopen(run)
+        return finished
 
     async def reopen(self, run: str) -> None:
         """On the list first: a crash half way leaves a run that its next leader finishes again."""

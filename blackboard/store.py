@@ -190,8 +190,11 @@ class BlackboardStore(Protocol):
         """
         ...
 
-    async def finish(self, run: str, *, keep_seconds: float) -> None:
-        """Takes an ended run off the active list and lets everything of it expire after `keep_seconds`."""
+    async def finish(self, run: str, head: int, *, keep_seconds: float) -> bool:
+        """Takes an ended run off the active list and lets everything of it expire after `keep_seconds`.
+
+        Only where `head` is its last position: in a store that came back older the run may not have ended.
+        """
         ...
 
     async def reopen(self, run: str) -> None:

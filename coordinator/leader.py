@@ -75,8 +75,7 @@ class Leader:
         self._run = Run.of(decode_state(loaded))
         gc.freeze()  # the rows live as long as the lead: collections need not walk them again
         if self._run.state.totals.ended:
-            await self._finish()
-            return "released"
+            return await self._finish(loaded.head)
         lost = office.heads.lost(self._id, loaded.head)
         group = self._group = GroupCommit(office, self._run, self._token, loaded.head)
         group.do(Lead(office.post.name, lost))
@@ -98,7 +97,7 @@ class Leader:
         self._leading = False
         office.observers.notify(LeaderLost(self._id, end))
         if end == "released":
-            await self._finish()
+            return await self._finish(group.committed)
         return end
 
     async def _load(self) -> Loaded:
@@ -183,9 +182,10 @@ class Leader:
         if taken:
             self._puller.add_credits(taken)
 
-    async def _finish(self) -> None:
+    async def _finish(self, head: int) -> LeadEnd:
         """The run is over: take its queue away, then let it expire. Should either fail, both are repeated."""
         consumer = discovery_consumer(self._id)
         await self._office.transport.delete_consumer(consumer.stream, consumer.durable)
         keep_seconds = self._run.state.spec.keep_seconds or self._office.settings.retention.keep_seconds
-        await self._office.store.finish(self._id, keep_seconds=keep_seconds)
+        finished = await self._office.store.finish(self._id, head, keep_seconds=keep_seconds)
+        return "released" if finished else "rolled_back"

@@ -153,7 +153,7 @@ def _results(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
 
 
 def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
-    """What a worker was told is so."""
+    """What a worker was told is so. What it finished before a rollback may have been settled before, too."""
     attempts = _attempts_by_token(state)
     finished = _finished(mine)
     for one in mine:
@@ -164,7 +164,6 @@ def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
         if one["verdict"] == "stale" and counts and not _rolled_back(state):
             yield Breach("P3", f"task {one['task']}: the result that counts was called stale")
         ended = finished[one["task"], attempts.get(one["token"], 0)]
-        # a store that was rolled back counts attempts again
         done = any(result["outcome"] == "done" and result["at"] > since for result in ended)
         if one["verdict"] == "settled" and done and not counts:
             yield Breach("P2", f"task {one['task']}: a result was settled, and another or none is there")

@@ -17,7 +17,7 @@ async def orphaned_keys(url: str, prefix: str) -> list[str]:
     settings = RedisSettings(prefix=prefix)
     async with RedisStore(url, settings) as store:
         for run in await store.runs(active=False):
-            await store.finish(run, keep_seconds=60)
+            await store.finish(run, await store.head(run), keep_seconds=60)
     link = RedisLink(url, settings)
     try:
         keys = await link.call("scan", "KEYS", f"{prefix}:*")

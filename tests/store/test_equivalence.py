@@ -99,7 +99,9 @@ async def answer(store: BlackboardStore, operation: tuple, last: list[Batch]) ->
         case ("ask_time", since, until):
             return await ask(store, since_ms=since, until_ms=until, limit=2)
         case _:
-            return await store.finish(RUN, keep_seconds=60), await store.runs(active=True)
+            return await store.finish(RUN, await store.head(RUN), keep_seconds=60), await store.runs(
+                active=True
+            )
 
 
 async def answers(store: BlackboardStore, operations: list[tuple]) -> list[object]:

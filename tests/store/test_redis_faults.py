@@ -83,7 +83,7 @@ async def test_every_operation_survives_a_lost_reply_when_it_is_repeated(
             lambda: store.acquire(RUN, "leader-1", ttl_seconds=TTL),
             lambda: store.put(RUN, ref.digest, size_bytes=4, offset=0, chunk=b"bo", ttl_seconds=TTL),
             lambda: store.put(RUN, ref.digest, size_bytes=4, offset=2, chunk=b"dy", ttl_seconds=TTL),
-            lambda: store.finish(RUN, keep_seconds=60),
+            lambda: store.finish(RUN, 1, keep_seconds=60),
             lambda: store.release(RUN, "leader-1"),
         )
         for operation in operations:
@@ -274,7 +274,7 @@ async def test_keys_made_after_the_end_of_a_run_expire_without_being_told(
 ):
     head = await create(redis_store)
     digest = await put(redis_store, b"late")
-    await redis_store.finish(RUN, keep_seconds=60)
+    await redis_store.finish(RUN, await redis_store.head(RUN), keep_seconds=60)
     late = write(1, tags=["new"], body=body_ref(b"late"))
     batch = Batch(RUN, "leader-1", head, events("late"), [task_row("t")], [late])
     await redis_store.append(batch, ttl_seconds=TTL)

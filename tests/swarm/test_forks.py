@@ -382,7 +382,7 @@ def test_large_values_are_copied_so_that_a_fork_outlives_its_source():
             calls.clear()
             task = await talk_of(hive, "b")
             await part(hive, "fork", Point(task.id, 2), goal="else")
-            await hive.store.finish("run-1", keep_seconds=0.001)
+            await hive.store.finish("run-1", await hive.store.head("run-1"), keep_seconds=0.001)
             await anyio.sleep(7200)
             assert await hive.store.runs(active=False) == ["run-2"]
             await hive.ended("run-2")
