@@ -36,7 +36,7 @@ class RedisStore(AsyncContextManagerMixin):
         self._url = url
         self._settings = settings
         self._keyspace = Keyspace(settings.prefix)
-        self._link = RedisLink(url, settings)
+        self._link = RedisLink(url, settings, redis_server.Restarts().greet)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -4,7 +4,7 @@ It uses redis-py for addresses, connections, authentication and parsing, but not
 retries would run a command twice after a lost reply. A repetition is the caller's decision.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ from protocol.errors import StoreUnavailable
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
+Greet = Callable[[AbstractConnection], Awaitable[None]]
+"""What is said first on a new connection."""
 Reply = Any
 """What Redis sends: bytes, an integer, None, or a list of replies."""
 
@@ -68,8 +70,9 @@ def pack(command: Iterable[Argument]) -> bytes:
 class RedisLink:
     """Commands to one server; replies come as Redis sends them."""
 
-    def __init__(self, url: str, settings: RedisSettings) -> None:
+    def __init__(self, url: str, settings: RedisSettings, greet: Greet | None = None) -> None:
         self.settings = settings
+        self._greet = greet
         # A factory only: its own lending costs more than a small command, and can lose a connection when
         # a waiting caller is cancelled.
         self._factory = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
@@ -136,6 +139,8 @@ class RedisLink:
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:
                 await connection.connect()
+                if self._greet is not None:
+                    await self._greet(connection)
             yield connection
             clean = True
         finally:

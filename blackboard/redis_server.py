@@ -1,7 +1,14 @@
 """What a Redis server says about itself, and whether a store may trust it."""
 
+import logging
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
 from blackboard.redis_link import RedisLink, exchange
 from protocol.errors import StoreUnavailable
+
+_log = logging.getLogger(__name__)
 
 OLDEST = (7, 0)
 """PEXPIRE GT, SET NX GET and scripts with flags need it."""
@@ -69,10 +76,36 @@ async def sync(link: RedisLink, key: str) -> None:
         raise StoreUnavailable("sync", f"not on disk in {limit_ms / 1000:g} s")
 
 
-async def _info(link: RedisLink) -> dict[str, str]:
-    text: bytes = await link.call("ping", "INFO", "server", "persistence", "memory", "replication")
+class Restarts:
+    """Has a server write its append-only file anew, once after each of its starts.
+
+    A file that ends in the middle of a transaction is loaded without it; but its beginning stays in the file,
+    and joins the next transaction when the server loads the file again. An append would then be made of two.
+    """
+
+    def __init__(self) -> None:
+        self._known = ""
+
+    async def greet(self, connection: AbstractConnection) -> None:
+        try:
+            (text,) = await exchange(connection, [("INFO", "server", "persistence")])
+            info = _facts(text)
+            if info.get("run_id", "") == self._known or info.get("loading") != "0":
+                return
+            self._known = info.get("run_id", "")
+            if info.get("aof_enabled") == "1" and info.get("aof_last_rewrite_time_sec") == "-1":
+                await exchange(connection, [("BGREWRITEAOF",)])
+        except ResponseError as error:
+            _log.warning("after a power loss have Redis write its append-only file anew: %s", error)
+
+
+def _facts(text: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in text.decode().splitlines())
     return {name: value for name, colon, value in lines if colon}
+
+
+async def _info(link: RedisLink) -> dict[str, str]:
+    return _facts(await link.call("ping", "INFO", "server", "persistence", "memory", "replication"))
 
 
 async def _setting(link: RedisLink, name: str) -> str:

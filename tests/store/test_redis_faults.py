@@ -308,7 +308,7 @@ async def test_a_server_that_cannot_write_to_its_disk_refuses_and_names_the_reme
         async with RedisStore(server.url) as store:
             head = await create(store)
             (tmp_path / "taken" / "by-a-folder").mkdir(parents=True)
-            await admin(server, "BGSAVE")
+            await admin(server, "BGSAVE", "SCHEDULE")
             with anyio.fail_after(10):
                 while True:
                     info = await admin(server, "INFO", "persistence")
