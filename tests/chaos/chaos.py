@@ -1,6 +1,6 @@
 """Rounds of faults on real processes, each judged by the history checker.
 
-python -m tests.chaos.chaos [--minutes M] [--seed N] [--tasks N] [--json]
+python -m tests.chaos.chaos [--minutes M] [--seconds S] [--seed N] [--tasks N] [--results FILE] [--json]
 """
 
 import argparse
@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -28,9 +30,12 @@ from tests.chaos.faults import FAULTS, ROLLBACK, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
+from tests.support.results import Line, Results, commit
 from tests.support.servers import NatsServer, RedisServer
 
 PRODUCERS = 4
+SIDES = 3
+"""From which faults come at the same time."""
 CALM_SECONDS = 180.0
 
 
@@ -92,7 +97,10 @@ def servers(folder: Path) -> Iterator[tuple[NatsServer, RedisServer]]:
 
 
 async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: float) -> Round:
-    """One round: several producers submit runs, faults happen for so long, everything heals, all must end."""
+    """One round: producers submit runs, faults happen for so long, all heals, all must end.
+
+    In every second round the store is cut before.
+    """
     began, result = time.monotonic(), Round(seed)
     with servers(folder) as (nats, redis):
         hive = Hive(nats, redis, folder, FAST)
@@ -106,13 +114,19 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
                 )
                 scene = Scene(hive, random.Random(seed), seed, workers, history.note)
                 await scene.build(stack)
+                guard = await stack.enter_async_context(anyio.create_task_group())
+                guard.start_soon(scene.start_again)
                 async with anyio.create_task_group() as producers:
                     for run in runs:
                         request = spec(run, tasks // PRODUCERS, seed)
                         producers.start_soon(partial(_produce, clients, history, request))
+                    if scene.seed % 2:
+                        await _all_begun(history, runs)
+                        await _cut_the_store(scene, result, seconds / 3)
                     await _rage(scene, result, seconds)
                 await _calm(clients, runs, result)
                 final = await final_state(clients.store, runs)
+                guard.cancel_scope.cancel()
         finally:
             hive.stop_all()
         seen = history.read()
@@ -135,18 +149,44 @@ async def _produce(clients: Clients, history: History, request: RunSpec) -> None
             return
 
 
-async def _rage(scene: Scene, result: Round, seconds: float) -> None:
-    """Every class once, in an order of the seed's, then at random; one at a time, for each heals itself."""
-    names = scene.chance.sample(sorted(FAULTS), len(FAULTS))
-    if scene.seed % 4 == 3:
-        names.insert(0, *ROLLBACK)
+async def _all_begun(history: History, runs: list[str]) -> None:
+    """Until each run has had a task: its submission is no longer the last that the store has written."""
+    while not {one["run"] for one in history.read() if one["op"] == "begin"}.issuperset(runs):
+        await anyio.sleep(0.2)
+
+
+async def _cut_the_store(scene: Scene, result: Round, seconds: float) -> None:
+    """Again and again, and before all else: what was seen before the last cut is not judged."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        name = names.pop(0) if names else scene.chance.choice(sorted(FAULTS))
-        scene.note("fault", kind=name)
-        result.faults[name] += 1
-        await (FAULTS | ROLLBACK)[name](scene)
+        for name in ROLLBACK:
+            await _hurt(scene, result, name)
+
+
+async def _rage(scene: Scene, result: Round, seconds: float) -> None:
+    """Faults from several sides at a time."""
+    names, end = _all_classes_again_and_again(scene.chance), time.monotonic() + seconds
+    async with anyio.create_task_group() as sides:
+        for _ in range(SIDES):
+            sides.start_soon(_rage_on, scene, result, names, end)
+
+
+async def _rage_on(scene: Scene, result: Round, names: Iterator[str], end: float) -> None:
+    while time.monotonic() < end:
+        await _hurt(scene, result, next(names))
         await anyio.sleep(scene.chance.uniform(0, 0.3))
+
+
+def _all_classes_again_and_again(chance: random.Random) -> Iterator[str]:
+    while True:
+        yield from chance.sample(sorted(FAULTS), len(FAULTS))
+
+
+async def _hurt(scene: Scene, result: Round, name: str) -> None:
+    """Each fault heals itself."""
+    scene.note("fault", kind=name)
+    result.faults[name] += 1
+    await (FAULTS | ROLLBACK)[name](scene)
 
 
 async def _calm(clients: Clients, runs: list[str], result: Round) -> None:
@@ -157,39 +197,63 @@ async def _calm(clients: Clients, runs: list[str], result: Round) -> None:
         result.breaches.append(f"P1: the runs have not ended {CALM_SECONDS:g} s after the faults stopped")
 
 
+def report(done: Iterable[Line]) -> dict[str, Any]:
+    """The sum of the rounds that are there."""
+    rounds = sorted(done, key=lambda one: one["first"])
+    faults = sum((Counter(one["faults"]) for one in rounds), Counter[str]())
+    return {
+        "rounds": len(rounds),
+        "failed": [one["first"] for one in rounds if one["breaches"]],
+        "tasks": sum(one["tasks"] for one in rounds),
+        "faults": dict(sorted(faults.items())),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=90.0, help="of faults in each round")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--tasks", type=int, default=1_200, help="of each round")
     parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--results", type=Path, help="file to go on from; seeds that are in it are left out")
     parser.add_argument("--json", action="store_true", help="print an object at the end")
     options = parser.parse_args()
-    end, seed, faults, failed, tasks = time.monotonic() + 60 * options.minutes, options.seed, Counter(), [], 0
+    results = Results(options.results, commit())
+    end, seeds = time.monotonic() + 60 * options.minutes, count(options.seed)
     while time.monotonic() < end:
-        with tempfile.TemporaryDirectory(prefix="swarmboard-chaos-") as folder:
-            one = anyio.run(
-                partial(play, seed, Path(folder), tasks=options.tasks, workers=options.workers, seconds=60)
-            )
-        faults += one.faults
-        tasks += one.tasks
-        failed += [seed] * bool(one.breaches)
-        said = "; ".join(one.breaches[:5]) or "no breach"
-        print(
-            f"round {seed}: {one.tasks:,} tasks, {one.faults.total()} faults, {one.records:,} records, "
-            f"{one.seconds:.0f} s: {said}", file=sys.stderr, flush=True,
-        )  # fmt: skip
-        seed += 1
-    rounds = seed - options.seed
-    report = {"rounds": rounds, "failed": failed, "tasks": tasks, "faults": dict(sorted(faults.items()))}
+        seed = next(seed for seed in seeds if (seed, 1) not in results.done)
+        results.add(_round(seed, options))
+    found = report(results.done.values())
     if options.json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps(found, indent=2))
     else:
-        print(f"{rounds} rounds, {tasks:,} tasks, {faults.total():,} faults of {len(faults)} classes: "
-              f"{len(failed)} rounds failed {failed or ''}")  # fmt: skip
-    return 1 if failed else 0
+        print(f"{found['rounds']} rounds, {found['tasks']:,} tasks, {sum(found['faults'].values()):,} faults "
+              f"of {len(found['faults'])} classes: {len(found['failed'])} rounds failed "
+              f"{found['failed'] or ''}")  # fmt: skip
+    return 1 if found["failed"] else 0
+
+
+def _round(seed: int, options: argparse.Namespace) -> Line:
+    with tempfile.TemporaryDirectory(prefix="swarmboard-chaos-") as folder:
+        one = anyio.run(
+            partial(
+                play,
+                seed,
+                Path(folder),
+                tasks=options.tasks,
+                workers=options.workers,
+                seconds=options.seconds,
+            )
+        )
+    said = "; ".join(one.breaches[:5]) or "no breach"
+    print(
+        f"round {seed}: {one.tasks:,} tasks, {one.faults.total()} faults, {one.records:,} records, "
+        f"{one.seconds:.0f} s: {said}", file=sys.stderr, flush=True,
+    )  # fmt: skip
+    return {"first": seed, "seeds": 1, "tasks": one.tasks, "faults": one.faults, "breaches": one.breaches}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ async def test_real_processes_under_faults_keep_the_promises(
     found = await play(seed, tmp_path, tasks=400, workers=3, seconds=seconds)
     assert found.breaches == []
     assert found.faults.total() > 3
-    assert ("cut the store" in found.faults) == (seed % 4 == 3)
+    assert ("cut the store" in found.faults) == bool(seed % 2)
 
 
 def test_there_are_enough_classes_of_faults() -> None:

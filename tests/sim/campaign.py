@@ -10,24 +10,23 @@ import argparse
 import gc
 import json
 import logging
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.sim.simulate import described, simulate
+from tests.support.results import Line, Results, commit
 
 BLOCK = 20
 """Seeds that are written down together, and after which memory is tidied."""
 BLOCKS_PER_PROCESS = 25
-Block = Mapping[str, Any]
 
 
-def block(seeds: range, *, brief: bool = False) -> Block:
+def block(seeds: range, *, brief: bool = False) -> Line:
     """What came of a few seeds."""
     logging.disable()  # what goes wrong goes wrong on purpose
     failed: list[int] = []
@@ -47,7 +46,7 @@ def block(seeds: range, *, brief: bool = False) -> Block:
     }  # fmt: skip
 
 
-def blocks(wanted: Iterable[range], jobs: int, *, brief: bool = False) -> Iterator[Block]:
+def blocks(wanted: Iterable[range], jobs: int, *, brief: bool = False) -> Iterator[Line]:
     """Simulated one after the other, or side by side: then each as soon as those before it are there."""
     judge = partial(block, brief=brief)
     if jobs == 1:
@@ -57,7 +56,7 @@ def blocks(wanted: Iterable[range], jobs: int, *, brief: bool = False) -> Iterat
         yield from pool.map(judge, wanted)
 
 
-def report(done: Iterable[Block]) -> dict[str, Any]:
+def report(done: Iterable[Line]) -> dict[str, Any]:
     """The sum of what is there."""
     all_of_them = sorted(done, key=lambda one: one["first"])
     faults = sum((Counter(one["faults"]) for one in all_of_them), Counter[str]())
@@ -67,36 +66,6 @@ def report(done: Iterable[Block]) -> dict[str, Any]:
         "virtual_hours": round(sum(one["virtual_seconds"] for one in all_of_them) / 3600, 2),
         "faults": dict(sorted(faults.items())),
     }
-
-
-class Results:
-    """A file of blocks, one per line."""
-
-    def __init__(self, path: Path | None, commit: str) -> None:
-        self._path = path
-        self._commit = commit
-        self.done: dict[tuple[int, int], Block] = {}
-        if path is not None and path.exists():
-            lines = map(json.loads, path.read_text().splitlines())
-            self.done = {_key(one): one for one in lines if one["commit"] == commit}
-
-    def add(self, one: Block) -> None:
-        self.done[_key(one)] = one
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps({**one, "commit": self._commit}) + "\n")
-
-
-def _key(one: Block) -> tuple[int, int]:
-    return one["first"], one["seeds"]
-
-
-def commit() -> str:
-    """Of the tree that is simulated; `+` where it holds changes."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def play(results: Results, seeds: range, jobs: int, *, brief: bool = False) -> dict[str, Any]:

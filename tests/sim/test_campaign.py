@@ -4,10 +4,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from tests.sim import campaign
-from tests.sim.campaign import BLOCK, Block, Results, play
+from tests.sim.campaign import BLOCK, play
+from tests.support.results import Line, Results
 
 
-def _block(seeds: range, *, brief: bool) -> Block:
+def _block(seeds: range, *, brief: bool) -> Line:
     assert not brief
     return {
         "first": seeds.start, "seeds": len(seeds), "failed": [seeds[-1]], "virtual_seconds": 36.0,
@@ -15,7 +16,7 @@ def _block(seeds: range, *, brief: bool) -> Block:
     }  # fmt: skip
 
 
-def _block_of_the_rest(seeds: range, *, brief: bool) -> Block:
+def _block_of_the_rest(seeds: range, *, brief: bool) -> Line:
     assert seeds.start >= BLOCK, "was simulated before"
     return _block(seeds, brief=brief)
 
