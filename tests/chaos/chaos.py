@@ -34,7 +34,7 @@ from tests.support.results import Line, Results, commit
 from tests.support.servers import NatsServer, RedisServer
 
 PRODUCERS = 4
-SIDES = 3
+SIDES = 5
 """From which faults come at the same time."""
 CALM_SECONDS = 180.0
 
@@ -122,7 +122,7 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
                         producers.start_soon(partial(_produce, clients, history, request))
                     if scene.seed % 2:
                         await _all_begun(history, runs)
-                        await _cut_the_store(scene, result, seconds / 3)
+                        await _cut_the_store(scene, result, seconds / 2)
                     await _rage(scene, result, seconds)
                 await _calm(clients, runs, result)
                 final = await final_state(clients.store, runs)
@@ -174,7 +174,7 @@ async def _rage(scene: Scene, result: Round, seconds: float) -> None:
 async def _rage_on(scene: Scene, result: Round, names: Iterator[str], end: float) -> None:
     while time.monotonic() < end:
         await _hurt(scene, result, next(names))
-        await anyio.sleep(scene.chance.uniform(0, 0.3))
+        await anyio.sleep(scene.chance.uniform(0, 0.2))
 
 
 def _all_classes_again_and_again(chance: random.Random) -> Iterator[str]:
