@@ -17,7 +17,7 @@ from protocol.errors import StoreUnavailable
 from protocol.messages import CHUNK_BYTES
 
 PAUSE_SECONDS = 1.0
-"""Time between two looks at the head."""
+"""Time until a store is asked again that did not answer."""
 COMMIT_SECONDS = 0.05
 SEGMENTS_AT_ONCE = 50
 
@@ -35,17 +35,17 @@ class Archiving:
     async def keep_up(self) -> None:
         """Reads nothing of the store before there is a segment too many."""
         while True:
-            await anyio.sleep(PAUSE_SECONDS)
+            await self._group.archived.due()
+            await anyio.sleep(COMMIT_SECONDS)  # the append that made it due is under way
             try:
                 await self._look()
             except StoreUnavailable:
                 self._office.observers.notify(StoreRetry(self._run, "archive"))
+                await anyio.sleep(PAUSE_SECONDS)
 
     async def _look(self) -> None:
         retention = self._office.settings.retention
         whole = whole_segments(self._group.committed, retention.log_events, retention.segment_events)
-        if not whole:
-            return
         if self._last is None:
             segments = await Archive(self._office.store, self._run).segments()
             self._last = (segments[-1].last, segments[-1].chain) if segments else (0, FIRST_CHAIN)
@@ -61,6 +61,7 @@ class Archiving:
                 last, chain = segment.last, segment.chain
             await self._take_off(packed)
             self._last = last, chain
+        self._group.archived.expect(self._last[0] + retention.log_events + retention.segment_events)
 
     async def _put(self, segment: Segment, body: bytes) -> None:
         for offset in range(0, len(body), CHUNK_BYTES):

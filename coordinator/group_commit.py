@@ -13,6 +13,7 @@ import anyio
 from blackboard.encoding import encode_changes, encode_event
 from blackboard.events import Event
 from blackboard.store import Batch
+from coordinator.archived import Archived
 from coordinator.decide import decide
 from coordinator.decision import Command, Decision, Effect, Env
 from coordinator.observations import Appended, LeadEnd, StoreRetry
@@ -20,7 +21,7 @@ from coordinator.observing import observe
 from coordinator.office import Office
 from coordinator.recall import Recall
 from coordinator.run import Run
-from coordinator.segments import Archived, Segments
+from coordinator.segments import Segments
 from protocol.errors import HeadMismatch, NotFound, StaleLeader, StoreUnavailable
 
 STORE_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -40,7 +41,7 @@ class GroupCommit:
         self._token = token
         self._head = head
         retention = office.settings.retention
-        self.archived = Archived()
+        self.archived = Archived(retention.log_events + retention.segment_events)
         """Where the archive says what may leave the log."""
         self.trimmed = 0
         """Position before which the last append that took anything away has trimmed the log."""

@@ -46,20 +46,3 @@ class Segments:
         whole = whole_segments(head, self.kept, self.length)
         self._due = whole + self.kept + self.length
         return Leaving(whole + 1) if whole else NOTHING
-
-
-class Archived:
-    """For logs whose segments are archived first: what the archive has put away may leave once."""
-
-    def __init__(self) -> None:
-        self._next = NOTHING
-
-    def put_away(self, leaving: Leaving) -> None:
-        """It goes with the next append."""
-        self._next = leaving
-
-    def leaving(self, head: int) -> Leaving:
-        """What leaves with the append that ends at `head`."""
-        del head
-        taken, self._next = self._next, NOTHING
-        return taken

@@ -115,7 +115,7 @@ class Retention(Group):
     log_events: Positive = 10_000
     """Newest events of a run's log that are kept at least; rows and settlements stay whatever this says."""
     segment_events: Positive = 1_000
-    """What is older leaves the log by segments of so many events, so a log has at most one more of them."""
+    """What is older leaves the log by segments of so many events, so a log has about one more of them."""
     archive: bool = True
     """Whether what leaves a log is put away, compressed, for as long as its run is kept: `coordinator verify`
     then proves the rows from the first event on."""

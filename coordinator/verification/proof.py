@@ -37,7 +37,7 @@ class Expected:
     def __init__(self) -> None:
         self.position = 0
         self.rows: dict[Place, bytes] = {}
-        """Digests of all rows that have a value; of a step, of what is kept of it once it is condensed."""
+        """Digests of all rows that have a value; of steps, of what is kept once they are condensed."""
         self.named: set[Place] = set()
         """Rows of the kinds that are names only, but for `live`, which follows from the state."""
         self.artifacts: dict[str, bytes] = {}
