@@ -1,9 +1,9 @@
 """Every point at which a process may die between two calls: one simulation for each.
 
 A run without such a death is looked at first: which process makes which calls, and how often. It has a worker
-that dies and a leader that dies, a second run that is cancelled, logs that are archived and journals that are
-condensed; so the points lie in submit, dispatch, claim, journal, commit, reassign, fail-over, archive,
-condense and cancel.
+that dies and a leader that dies, a second run that is cancelled, a fork of the first, logs that are archived
+and journals that are condensed; so the points lie in submit, dispatch, claim, journal, commit, reassign,
+fail-over, archive, condense, fork and cancel. The fork is judged by the proof that it is what its events say.
 
 python -m tests.sim.points [--every N]
 """
@@ -12,13 +12,25 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+import anyio
+
+from blackboard.encoding import decode_task
+from coordinator.forking import Forking
+from coordinator.history import Point
+from coordinator.overrides import Overrides
+from protocol.errors import SwarmError
+from protocol.transport.memory import MemoryTransport
 from tests.sim import machine
+from tests.sim.machine import WALL_MS, Machine
 from tests.sim.plan import Fault
-from tests.sim.simulate import Outcome, described, simulate
+from tests.sim.simulate import RUNS, Outcome, ask_for_runs, described, repeat, simulate
 
 SEED = 4
+ENDED_BEFORE = 5
+"""So many tasks have ended when the run is forked."""
 SCENE = (Fault("moment", "w1", "kill", 6.0), Fault("moment", "c1", "kill", 12.0))
 PLACES = (
     "store.acquire", "store.load", "store.append", "store.release", "store.finish", "store.rows",
@@ -37,8 +49,47 @@ SETTINGS = machine.SETTINGS.model_copy(
 """Logs are archived, and journals condensed, soon."""
 
 
+FORK = "run-3"
+
+
 def _simulated(*more: Fault) -> Outcome:
-    return simulate(SEED, (*SCENE, *more), SETTINGS)
+    return simulate(SEED, (*SCENE, *more), SETTINGS, _ask_and_fork, (*RUNS, FORK))
+
+
+async def _ask_and_fork(machine: Machine) -> None:
+    """Forks the first run, too, before a task of its later half."""
+    await ask_for_runs(machine)
+    while sum(ended_by(await machine.store.rows(RUNS[0], "task"))) < ENDED_BEFORE:
+        await anyio.sleep(0.5)
+    tasks = (await machine.store.rows(RUNS[0], "task")).values()
+    at = Point(max(map(decode_task, tasks), key=lambda task: task.began).id)
+    forking = Forking(_Mortal(machine), MemoryTransport(machine.bus), 10)
+    fork = partial(forking.part, RUNS[0], "fork", at, Overrides(), FORK, now_ms=WALL_MS)
+    await repeat(machine, "fork", FORK, fork)
+
+
+def ended_by(rows: Mapping[str, bytes]) -> Iterator[bool]:
+    """Of each task, whether it has ended."""
+    return (decode_task(row).ended > 0 for row in rows.values())
+
+
+class _Mortal:
+    """A store as a client sees it that may die before or after each call, and is then started again."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __getattr__(self, name: str) -> Callable:
+        async def call(*arguments: object, **options: object) -> object:
+            act = self._machine.judge("client", f"store.{name}")
+            if act == "kill":
+                raise SwarmError(f"the client died before {name}")
+            result = await getattr(self._machine.store, name)(*arguments, **options)
+            if act:
+                raise SwarmError(f"the client died after {name}")
+            return result
+
+        return call
 
 
 def points() -> Sequence[Fault]:

@@ -9,7 +9,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from protocol.codec import encode
 from protocol.errors import StoreUnavailable, SwarmError
 from protocol.messages import CancelRequest
 from protocol.transport.memory import MemoryTransport
-from tests.history.checker import check
+from tests.history.checker import Breach, check
 from tests.history.final import final_state
 from tests.sim.job import agents, spec
 from tests.sim.loop import SeededLoop, memory_at_rest, run_seeded
@@ -35,6 +35,7 @@ CALM_SECONDS = 1_200.0
 RUNS = ("run-1", "run-2")
 """The second is cancelled half way."""
 CANCEL_SECONDS = 4.0
+Client = Callable[[Machine], Awaitable[None]]
 LATE_SECONDS = 12.0
 """What is waited for after the end: whatever still comes must change nothing."""
 
@@ -61,8 +62,14 @@ def faults_of(seed: int) -> Sequence[Fault]:
     return random_faults(seed) if seed % 2 else faults_at_points(seed)
 
 
-def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings = SETTINGS) -> Outcome:
-    """One seed from its first task to the checker's word."""
+def simulate(
+    seed: int,
+    plan: Sequence[Fault] | None = None,
+    settings: Settings = SETTINGS,
+    client: Client | None = None,
+    runs: Sequence[str] = RUNS,
+) -> Outcome:
+    """One seed from its first task to the checker's word. The client makes the runs."""
     faults = faults_of(seed) if plan is None else plan
     machines: list[Machine] = []
     problems: list[str] = []
@@ -73,7 +80,7 @@ def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings 
                 machine = Machine(loop, seed, faults, tasks, settings=settings)
                 machines.append(machine)
                 try:
-                    problems.extend(await _play(machine))
+                    problems.extend(await _play(machine, client or ask_for_runs, runs))
                 finally:
                     machine.wake_all()
                 tasks.cancel_scope.cancel()
@@ -93,22 +100,31 @@ def simulate(seed: int, plan: Sequence[Fault] | None = None, settings: Settings 
     )  # fmt: skip
 
 
-async def _play(machine: Machine) -> list[str]:
+async def _play(machine: Machine, client: Client, runs: Sequence[str]) -> list[str]:
     machine.agents = agents(machine)
     machine.tasks.start_soon(machine.bus.run, name="bus")
     machine.start_all()
-    machine.tasks.start_soon(_ask_for_runs, machine, name="client")
+    machine.tasks.start_soon(client, machine, name="client")
     await machine.rage(RAGE_SECONDS)
     patience = CALM_SECONDS + machine.set_back_seconds
     with anyio.move_on_after(patience) as calm:
-        while not all([await _ended(machine, run) for run in RUNS]):
+        while not all([await _ended(machine, run) for run in runs]):
             await anyio.sleep(1)
     await anyio.sleep(LATE_SECONDS)
-    machine.ended = await final_state(machine.store, RUNS)
-    breaches = check(machine.seen, machine.ended)
-    unsound = [problem for run in RUNS for problem in await _unsound(machine.store, run)]
+    machine.ended = await final_state(machine.store, runs)
+    breaches = _judged(machine)
+    unsound = [problem for run in runs for problem in await _unsound(machine.store, run)]
     late = [f"the runs have not ended {patience:,.0f} s after the faults stopped"] * calm.cancelled_caught
     return late + [f"{one.promise}: {one.what}" for one in breaches] + unsound
+
+
+def _judged(machine: Machine) -> Sequence[Breach]:
+    """The checker's word on all but forks, whose tasks are those of their source: the proof judges these."""
+    own = {run: one for run, one in machine.ended.items() if one["spec"].get("origin") is None}
+    begun = [one for one in machine.seen if one["op"] == "begin"]
+    foreign = {one["execution"] for one in begun if one["run"] not in own}
+    seen = [one for one in machine.seen if one.get("execution") not in foreign]
+    return check(seen, own)
 
 
 async def _unsound(store: MemoryStore, run: str) -> list[str]:
@@ -118,16 +134,16 @@ async def _unsound(store: MemoryStore, run: str) -> list[str]:
     return unproven + [f"{run}: {one.what} {one.id} {one.problem}" for one in found.differences]
 
 
-async def _ask_for_runs(machine: Machine) -> None:
+async def ask_for_runs(machine: Machine) -> None:
     """A client of its own: submits two runs, and cancels the second."""
     transport = MemoryTransport(machine.bus)
     for name in RUNS:
-        await _repeat(machine, "submit", name, partial(_submit, machine, transport, name))
+        await repeat(machine, "submit", name, partial(_submit, machine, transport, name))
     await anyio.sleep(CANCEL_SECONDS)
-    await _repeat(machine, "cancel", RUNS[1], partial(_cancel, machine, transport))
+    await repeat(machine, "cancel", RUNS[1], partial(_cancel, machine, transport))
 
 
-async def _repeat(machine: Machine, op: str, run: str, do) -> None:
+async def repeat(machine: Machine, op: str, run: str, do) -> None:
     """Asks until the answer is definite."""
     while True:
         try:
