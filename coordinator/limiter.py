@@ -6,13 +6,13 @@ one writer, who decides on the newest. So no permit is granted twice, whoever di
 What comes while one version is written goes into the next.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 
 from blackboard.state import RunState
 from coordinator.decisions.dispatch import wanted
-from coordinator.leader import Leader
+from coordinator.elections import Elections
 from coordinator.observations import LimitSeen
 from coordinator.office import Office
 from coordinator.permits import Allowance, due_ms, settled, told
@@ -36,12 +36,10 @@ Said = tuple[Kind, str, Portion]
 class Limiter:
     """The limits as this coordinator knows them, and the requests to change who has what of them."""
 
-    def __init__(
-        self, office: Office, leaders: Mapping[str, Leader], is_active: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, office: Office, elections: Elections) -> None:
         self._office = office
-        self._leaders = leaders
-        self._is_active = is_active
+        self._elections = elections
+        self._leaders = elections.leaders
         self._models = LimitTable(office.settings.limits.models)
         self._record = QuotaRecord(office.store)
         self._known = Quotas()
@@ -99,14 +97,20 @@ class Limiter:
             leader = self._leaders.get(run)
             if leader is not None and leader.leading:
                 said += self._said(run, leader.run.state, agents)
-        for run in [run for run in allowances.by_run if not self._is_active(run)]:
+        for run in [run for run in allowances.by_run if not self._elections.is_active(run)]:
             said += _ended(run, allowances.by_run.pop(run))
-        news = [one for one in said if one[2].wants or one[2] != allowances.said.get(one[2].key)]
+        news = [one for one in said if self._is_news(*one)]
         if not news:
             return False
         await self._say(news)
         allowances.said = {one.key: one for *_, one in said}
         return self._learn(said)
+
+    def _is_news(self, kind: Kind, name: str, portion: Portion) -> bool:
+        """Whether it must be said: it has changed, or wants something, or the record has forgotten it."""
+        known = self._known.of(kind, name).portion(portion.key)
+        forgotten = (known.in_use if known is not None else 0) < portion.in_use
+        return bool(portion.wants) or forgotten or portion != self._office.allowances.said.get(portion.key)
 
     def _said(self, run: str, state: RunState, agents: Mapping[str, Allowance]) -> list[Said]:
         demand = wanted(state, self._office.clock.now_ms(), self._office.gates.shut)
@@ -123,8 +127,9 @@ class Limiter:
             if allowance is None:
                 continue
             quota = self._known.of("agent", name)
-            if allowance.learn(quota, one.subject, one.run):
-                self._leaders[one.run].spread()
+            leader = self._leaders.get(one.run)
+            if allowance.learn(quota, one.subject, one.run) and leader is not None:
+                leader.spread()
             portion = quota.portion(one.key)
             wanting = wanting or (portion is not None and portion.wants > 0)
         return wanting
@@ -167,11 +172,14 @@ class Limiter:
         return self._models if kind == "model" else self._office.allowances.table
 
     def _gone(self, portion: Portion, now_ms: int) -> bool:
-        """Whether a worker is not heard of, or a run has ended without a word."""
+        """Whether a worker is not heard of, or a run has ended without a word. A leader says nothing while
+        nothing changes, so of its run only the list of active runs tells.
+        """
         unheard_ms = now_ms - portion.heard_ms
         if portion.holder:
             return unheard_ms > self._office.settings.limits.permit_seconds * 1000
-        return unheard_ms > ENDED_MS and not self._is_active(portion.run)
+        known = self._elections.answered
+        return unheard_ms > ENDED_MS and known and not self._elections.is_active(portion.run)
 
     def _ring(self, before: Quotas, after: Quotas, asked: set[str]) -> None:
         """Tells workers that have got something without having asked just now."""

@@ -75,7 +75,7 @@ class Coordinator:
         )
         self._providers = Providers(self._office)
         self._elections = Elections(self._office)
-        self._limiter = Limiter(self._office, self._elections.leaders, self._elections.is_active)
+        self._limiter = Limiter(self._office, self._elections)
         self._demands: dict[str, tuple[Demand, float]] = {}
         self._bus_answered = True
         self._tasks: TaskGroup

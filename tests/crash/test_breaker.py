@@ -160,7 +160,7 @@ async def test_a_breaker_stays_open_when_leader_and_worker_and_store_die(hive: H
 
 
 async def test_a_breaker_stays_open_when_its_leader_dies_alone_and_then_a_worker_alone(hive: Hive):
-    with running(ModelServer(lambda _: Reply("no", 429, {"retry-after": "12"}))) as server:
+    with running(ModelServer(lambda _: Reply("no", 429, {"retry-after": "8"}))) as server:
         start(hive)
         async with hive.clients() as clients:
             await clients.submit(spec("killed", server.url))

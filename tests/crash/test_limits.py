@@ -74,9 +74,9 @@ async def test_limits_hold_and_are_used_while_a_leader_and_a_worker_are_killed(h
             hive.start_worker(name, slots=8, agents=AGENTS)
         async with hive.clients() as clients:
             for run, model, tasks, agent in (
-                ("a", "counted", 36, "asking"),
-                ("b", "counted", 36, "asking"),
-                ("c", "paced", 18, "asking"),
+                ("a", "counted", 30, "asking"),
+                ("b", "counted", 30, "asking"),
+                ("c", "paced", 15, "asking"),
                 ("d", "plain", 6, "pondering"),
                 ("e", "plain", 6, "pondering"),
             ):

@@ -67,6 +67,20 @@ SHARING: tuple[Mutant, ...] = (
         LIMITS,
     ),
     Mutant(
+        "a coordinator that knows of no runs yet takes what they hold for anybody's",
+        "coordinator/limiter.py",
+        "known = self._elections.answered",
+        "known = True",
+        ("tests/swarm/test_limits.py",),
+    ),
+    Mutant(
+        "what the record of the limits has lost stays lost",
+        "coordinator/limiter.py",
+        "bool(portion.wants) or forgotten or",
+        "bool(portion.wants) or",
+        ("tests/swarm/test_limits.py",),
+    ),
+    Mutant(
         "a call is made without waiting for a permit",
         "agents/permits.py",
         "                await turn.come.wait()\n",

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from agents.agent import Agent, Context, Discovery, agent
+from blackboard.memory import MemoryStore
 from blackboard.spec import AgentSpec, RunSpec
 from coordinator.quotas import QuotaRecord
 from coordinator.settings import Limits, Settings
-from protocol.limits import Limit
+from protocol.errors import StoreUnavailable
+from protocol.limits import Limit, Portion, Quotas
 from protocol.messages import FollowUp
 from tests.support.swarm import WHOLE_LOGS, Swarm, swarm
 from tests.worker.rig import virtually
@@ -175,6 +177,48 @@ async def test_the_share_of_a_worker_that_dies_comes_back_and_that_of_a_leader_i
                 assert (await one.ended(run)).status == "done"
             assert meter.most == 4, limits
             assert await unused(one)
+
+
+class NoRuns:
+    """A store that does not say which runs there are."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    async def runs(self, *, active: bool):
+        raise StoreUnavailable("runs", "no answer")
+
+
+@virtually
+async def test_a_coordinator_that_knows_of_no_runs_yet_leaves_them_what_they_hold() -> None:
+    meter = Meter()
+    settings = limited(agents={"*": Limit(concurrent=2)}, models={"house/*": Limit(concurrent=1)})
+    async with swarm(settings=settings) as one:
+        await start(one, working(meter, 60.0))
+        await one.submit(spec("a", 2))
+        await anyio.sleep(30)
+        new = one.start_coordinator("c3", store=NoRuns(one.store))
+        said = Portion(subject="house/model", run="b", holder="w9", since_ms=1, wants=1)
+        await new._limiter._say([("model", "house/*", said)])
+        quotas = (await QuotaRecord(one.store).read()).quotas
+        assert {quota.kind: quota.in_use for quota in quotas} == {"agent": 2, "model": 1}
+
+
+@virtually
+async def test_what_a_store_that_came_back_older_has_forgotten_is_said_again() -> None:
+    meter = Meter()
+    async with swarm(settings=limited(agents={"*": Limit(concurrent=2)})) as one:
+        await start(one, working(meter, 60.0))
+        await one.submit(spec("a", 2))
+        await anyio.sleep(10)
+        record = QuotaRecord(one.store)
+        known = await record.read()
+        assert await record.write(Quotas(number=known.number + 1))
+        await anyio.sleep(3)
+        assert [quota.in_use for quota in (await record.read()).quotas] == [2]
 
 
 @virtually
