@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 
 from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import InvalidAgent
-from protocol.ids import TOKEN_PATTERN
+from protocol.ids import ANY, BUILD_PATTERN, TOKEN_PATTERN
 from protocol.messages import NO_USAGE, EffectKind, Failure, FollowUp, Id, Usage
 from protocol.prices import PriceTable
 
@@ -338,6 +338,10 @@ class Agent:
     timeout: timedelta | None = None
     takes_prompts: bool = False
     """Whether it heeds the run's setting `instructions`."""
+    build: str = ""
+    """Version of its code, as far as journals are concerned; empty leaves it to the worker."""
+    compatible: tuple[str, ...] = ()
+    """Other builds whose journals it goes on from; `*` for all."""
 
 
 def agent(
@@ -347,14 +351,22 @@ def agent(
     publishes: Sequence[type[BaseModel]] = (),
     runs_in: Literal["loop", "thread", "process"] = "loop",
     timeout: timedelta | None = None,
+    build: str = "",
+    compatible: Sequence[str] = (),
 ) -> Callable[[AgentFunction], Agent]:
     """Declares a function an agent.
 
-    :raises InvalidAgent: for a name that cannot be a subject's token.
+    `build` changes when the names, the order or the requests of its steps do: a task that has recorded some
+    is only given to the same build, or to one that names it in `compatible`.
+
+    :raises InvalidAgent: for a name that cannot be a subject's token, and for a build that cannot be one.
     :raises UnknownArtifactType: for a payload model that was not registered with `@artifact`.
     """
     if not TOKEN_PATTERN.fullmatch(name):
         raise InvalidAgent(name, "a name is 1 to 64 letters, digits, hyphens and underscores")
+    for one in (*([build] if build else []), *(one for one in compatible if one != ANY)):
+        if not BUILD_PATTERN.fullmatch(one):
+            raise InvalidAgent(name, f"{one!r} is no build: it is 1 to 64 letters, digits and any of _.+-")
     registry = ArtifactRegistry.shared
 
     def declare(function: AgentFunction) -> Agent:
@@ -365,6 +377,8 @@ def agent(
             tuple(registry.name_of(model)[0] for model in publishes),
             runs_in,
             timeout,
+            build=build,
+            compatible=tuple(compatible),
         )
 
     return declare

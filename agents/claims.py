@@ -101,7 +101,7 @@ class Claims:
         self._settle(number, batch, reply)
 
     def _request(self, number: int, batch: Sequence[_Waiting]) -> ClaimRequest:
-        identity = self._ledger.identity
+        identity, builds = self._ledger.identity, self._ledger.builds
         return ClaimRequest(
             worker=identity.worker,
             incarnation=identity.incarnation,
@@ -109,6 +109,7 @@ class Claims:
             leases=tuple(Lease(task=one.task.task, token=one.task.token) for one in batch),
             slots=self._ledger.slots,
             free_slots=self._ledger.free_slots,
+            builds={one.task.agent: builds[one.task.agent] for one in batch if one.task.agent in builds},
         )
 
     def _settle(self, number: int, batch: Sequence[_Waiting], reply: ClaimReply) -> None:
@@ -126,6 +127,9 @@ class Claims:
             one.delivery.ack()
             self._start(grant, holding)
         for refusal, one in refused:
+            if refusal.elsewhere:
+                asked[refusal.token] = one
+                continue
             one.delivery.ack()
             self._ledger.free_slot()
             _log.debug("claim of %s refused: %s", refusal.task, refusal.reason)

@@ -26,6 +26,15 @@ LEVELS = {0: None, 1: "info"}
     metavar="WHAT",
     help="Agents to offer: module, module:attribute, or an entry point's name. May be repeated.",
 )
+@click.option(
+    "--build", metavar="BUILD", help="Build of agents that declare none; else a digest of the source."
+)
+@click.option(
+    "--compatible",
+    multiple=True,
+    metavar="BUILD",
+    help="A build whose journals these agents go on from; * for all. May be repeated.",
+)
 @click.option("--concurrency", type=click.IntRange(min=1), help="Tasks at the same time.")
 @click.option("--name", metavar="NAME", help="Name on the bus, one per worker.")
 @click.option(
@@ -45,6 +54,8 @@ def command(verbose: int, **flags: Any) -> int:  # noqa: ANN401 - click's own si
         .load(
             {
                 "worker.agents": flags["agents"],
+                "worker.build": flags["build"],
+                "worker.compatible": flags["compatible"],
                 "worker.concurrency": flags["concurrency"],
                 "worker.name": flags["name"],
                 "nats.url": flags["nats_url"],

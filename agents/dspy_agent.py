@@ -33,8 +33,10 @@ def dspy_agent(
     consumes: Sequence[type[BaseModel]] = (),
     follow_up_agent: str | None = None,
     timeout: timedelta | None = None,
+    build: str = "",
+    compatible: Sequence[str] = (),
 ) -> Agent:
-    """Declares a DSPy module an agent.
+    """Declares a DSPy module an agent; `build` and `compatible` as `agents.agent.agent` has them.
 
     Input fields are filled by name: `topic` and `goal` from the task, `inputs` with all input
     payloads, others from the first input payload that has a field of the name. The outputs make up
@@ -65,7 +67,9 @@ def dspy_agent(
             follow_ups=_follow_ups(outputs.get("follow_ups"), follow_up_agent),
         )
 
-    declared = agent(name, consumes=consumes, publishes=[publishes], timeout=timeout)(run)
+    declared = agent(
+        name, consumes=consumes, publishes=[publishes], timeout=timeout, build=build, compatible=compatible
+    )(run)
     return replace(declared, takes_prompts=True)
 
 

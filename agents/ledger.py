@@ -5,7 +5,7 @@ held from the grant until the receipt of its discovery.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from agents.identity import Identity
@@ -45,9 +45,16 @@ class Holding:
 class Ledger:
     """Slots, claims and leases of one incarnation."""
 
-    def __init__(self, identity: Identity, agents: Sequence[str], slots: int) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        agents: Sequence[str],
+        slots: int,
+        builds: Mapping[str, tuple[str, ...]] = {},
+    ) -> None:
         self.identity = identity
         self.agents = tuple(agents)
+        self.builds = builds
         self.slots = slots
         self.draining = False
         self.choked = False
@@ -154,6 +161,7 @@ class Ledger:
             failed=failed,
             load=min(1.0, self.taken / self.slots),
             version=self.identity.version,
+            builds=dict(self.builds),
             sent_ms=self.identity.wall_ms(),
         )
 

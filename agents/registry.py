@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from agents.agent import Agent
+from agents.builds import built
 from agents.execution import resolve
 from protocol.errors import InvalidAgent, InvalidSettings
 
@@ -14,21 +15,25 @@ GROUP = "swarmboard.agents"
 """Entry points in this group name a module or an attribute, as `--agents` does."""
 
 
-def load_agents(references: Sequence[str]) -> Mapping[str, Agent]:
-    """Agents by name. Without references: those of all entry points.
+def load_agents(
+    references: Sequence[str], *, build: str = "", compatible: Sequence[str] = ()
+) -> Mapping[str, Agent]:
+    """Agents by name, with their builds. Without references: those of all entry points.
 
     :raises InvalidSettings: for a reference that leads to no agent.
     :raises InvalidAgent: for two agents of one name, and for one that cannot run where it says.
     """
     known = {point.name: point for point in entry_points(group=GROUP)}
     found: dict[str, Agent] = {}
+    declared: dict[str, Agent] = {}
     for reference in references or tuple(known):
         point = known.get(reference)
-        for agent in _agents_of(reference, point.value if point else reference):
-            if found.get(agent.name, agent) != agent:
+        module, agents = _agents_of(reference, point.value if point else reference)
+        for agent in agents:
+            if declared.setdefault(agent.name, agent) != agent:
                 raise InvalidAgent(agent.name, "two agents have this name")
             _check(agent)
-            found[agent.name] = agent
+            found.setdefault(agent.name, built(agent, module, build, compatible))
     if not found:
         raise InvalidSettings(
             "worker.agents",
@@ -38,17 +43,17 @@ def load_agents(references: Sequence[str]) -> Mapping[str, Agent]:
     return found
 
 
-def _agents_of(reference: str, target: str) -> Iterable[Agent]:
+def _agents_of(reference: str, target: str) -> tuple[ModuleType, Iterable[Agent]]:
     module_name, _, attribute = target.replace(" ", "").partition(":")
     module = _import(reference, module_name)
     if attribute:
-        return [_attribute(reference, module, attribute)]
+        return module, [_attribute(reference, module, attribute)]
     agents = [value for value in vars(module).values() if isinstance(value, Agent)]
     if not agents:
         raise InvalidSettings(
             "worker.agents", f"module {module_name!r} declares no agent", "declare one with @agent(...)"
         )
-    return agents
+    return module, agents
 
 
 def _import(reference: str, name: str) -> ModuleType:

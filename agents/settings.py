@@ -39,6 +39,11 @@ class Worker(Group):
     agents: Annotated[Names, Field(max_length=64)] = ()
     """Agents to offer: `module` for all that it declares, `module:attribute` for one, or the name of an
     entry point. Empty for all entry points of installed packages."""
+    build: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.+-]{1,64})?$")] = ""
+    """Build of the agents that declare none; empty for a digest of the source of the module of each. Tasks
+    that have recorded steps only go to the build that wrote them, and to compatible ones."""
+    compatible: Annotated[Names, Field(max_length=64)] = ()
+    """Other builds whose journals all its agents go on from; `*` for all."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 4
     """Tasks at the same time; agents that wait for a model or the network bear many more than cores."""
     processes: Annotated[int, Field(ge=0, le=256)] = 0

@@ -44,7 +44,9 @@ async def run_worker(settings: WorkerSettings) -> int:
     :raises TransportUnavailable: when the bus cannot be reached at the start.
     """
     observers = Observers()
-    process = _Process(settings, load_agents(settings.worker.agents), observers)
+    told = settings.worker
+    agents = load_agents(told.agents, build=told.build, compatible=told.compatible)
+    process = _Process(settings, agents, observers)
     with _metrics(settings, observers):
         return await process.run()
 

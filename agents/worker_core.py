@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from agents.agent import Agent
 from agents.board import Board
+from agents.builds import told_builds
 from agents.claims import Claims
 from agents.execution import Executor
 from agents.identity import Identity
@@ -73,7 +74,7 @@ class Worker:
         observers: Observers,
         chance: Callable[[], float],
     ) -> None:
-        self.ledger = Ledger(identity, tuple(agents), limits.slots)
+        self.ledger = Ledger(identity, tuple(agents), limits.slots, told_builds(agents))
         self._agents = agents
         self._transport = transport
         self._pulse = pulse

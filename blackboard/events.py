@@ -172,6 +172,8 @@ class TasksClaimed(Event):
     worker: Id
     incarnation: Id
     grant: int
+    builds: dict[Id, str] | None = None
+    """By agent, the build of its code there; None where the worker told none."""
 
 
 @event
@@ -182,7 +184,16 @@ class TaskRequeued(Event):
     task: Id
     token: Id
     cause: Literal[
-        "silent", "restarted", "unlisted", "released", "transient", "capacity", "answered", "paused", "forked"
+        "silent",
+        "restarted",
+        "unlisted",
+        "released",
+        "transient",
+        "capacity",
+        "answered",
+        "paused",
+        "stranded",
+        "forked",
     ]
     reason: str
     uses_attempt: bool = True

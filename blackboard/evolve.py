@@ -257,12 +257,14 @@ def _adopt(totals: Totals, task: TaskRow, origin: Origin) -> None:
 
 
 def _tasks_claimed(state: RunState, event: ev.TasksClaimed) -> None:
+    builds = event.builds or {}
     for identity in event.tasks:
         task = _task(state, identity)
         unindex_task(state, task)
         task.status = "running"
         task.worker, task.incarnation, task.grant = event.worker, event.incarnation, event.grant
         task.claimed_ms = event.at_ms
+        task.build = builds.get(task.agent, "")
         index_task(state, task)
 
 
@@ -433,6 +435,7 @@ def _add_steps(state: RunState, identity: str, first: int, steps: Sequence[Step]
         task.unknown += _UNKNOWN.get(step.kind, 0)
         task.divergences += step.kind == "divergence"
     task.steps = first + len(steps)
+    task.written_by = task.build
 
 
 def _inquiry_asked(state: RunState, event: ev.InquiryAsked) -> None:

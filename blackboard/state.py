@@ -42,6 +42,10 @@ class TaskRow:
     worker: str | None = None
     incarnation: str | None = None
     grant: int = 0
+    build: str = ""
+    """Build of the agent that claimed it last; empty where its worker told none."""
+    written_by: str = ""
+    """Build that recorded the newest step: only compatible ones go on from there."""
     dispatched_ms: int = 0
     claimed_ms: int = 0
     settled_ms: int = 0

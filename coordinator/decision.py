@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from blackboard.events import CondensedJournal, Event
+from coordinator.builds import Offer
 from protocol.messages import (
     AnswerRequest,
     CancelRequest,
@@ -79,6 +80,8 @@ class Sweep:
     """The sweeper's round: what the fleet shows, and the passing of time."""
 
     lost: Sequence[Lost] = ()
+    stranded: Sequence[str] = ()
+    """Dispatched tasks whose journals no living worker goes on from any more."""
 
 
 @plain
@@ -92,6 +95,8 @@ class Redispatch:
     total: int
     shut: frozenset[str] = frozenset()
     due: frozenset[str] = frozenset()
+    offers: Sequence[Offer] | None = None
+    """What the workers are that may be given work; None where a journal bars nobody."""
 
 
 @plain

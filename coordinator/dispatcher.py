@@ -1,10 +1,13 @@
 """What a leader does of its own accord: dispatches while there is room, and sweeps."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import anyio
 
 from blackboard import events as ev
+from blackboard.state import TaskRow
+from coordinator.builds import stranded
 from coordinator.decision import Conclude, Redispatch, Sweep, Visit
 from coordinator.gates import Trials, held_back
 from coordinator.group_commit import GroupCommit
@@ -75,12 +78,12 @@ class Dispatcher:
 
     def _redispatch(self, room: Mapping[str, int], total: int) -> int:
         """How many tasks were dispatched. Of those that need a provider which is to be probed, one."""
-        gates = self._office.gates
+        gates, offers = self._office.gates, self._office.shares.offers
         if not gates.shut:
-            return len(self._group.do(Redispatch(room, total)).events)
+            return len(self._group.do(Redispatch(room, total, offers=offers)).events)
         now, tasks = anyio.current_time(), self._group.run.state.tasks
         due = self._trials.allowed(gates.due(self._office.clock.now_ms()), now)
-        events = self._group.do(Redispatch(room, total, gates.shut, due)).events
+        events = self._group.do(Redispatch(room, total, gates.shut, due, offers)).events
         failures = [tasks[event.task].failure for event in events if isinstance(event, ev.TaskDispatched)]
         self._trials.made({one.provider for one in failures if one is not None and one.provider in due}, now)
         return len(events)
@@ -90,10 +93,21 @@ class Dispatcher:
         while True:
             await anyio.sleep(self._office.settings.liveness.sweep_seconds)
             now = anyio.current_time()
-            self._group.do(Sweep(self._office.fleet.lost(self._group.run.state, now, self._since)))
+            state = self._group.run.state
+            self._group.do(Sweep(self._office.fleet.lost(state, now, self._since), self._barred(now)))
             await self._republish()
             self._report()
             self._group.wake()
+
+    def _barred(self, now: float) -> list[str]:
+        """Dispatched tasks that no worker may claim. A new leader allows workers to be heard first."""
+        if now - self._since < self._office.settings.liveness.grace_seconds:
+            return []
+        return [task.id for task in self._stranded(self._group.run.state.dispatched)]
+
+    def _stranded(self, tasks: Iterable[str]) -> Iterable[TaskRow]:
+        known = self._group.run.state.tasks
+        return stranded((known[identity] for identity in tasks), self._office.shares.offers)
 
     async def _republish(self) -> None:
         state = self._group.run.state
@@ -110,11 +124,15 @@ class Dispatcher:
 
     def _report(self) -> None:
         state, observers = self._group.run.state, self._office.observers
+        nobodys = (*state.queued, *state.dispatched, *state.waiting)
+        barred = Counter(task.agent for task in self._stranded(nobodys))
         for agent in state.spec.agents:
             queued = sum(state.tasks[task].agent == agent.name for task in state.queued)
             dispatched = sum(state.tasks[task].agent == agent.name for task in state.dispatched)
             running = state.busy[agent.name] - dispatched
             waiting = sum(state.tasks[task].agent == agent.name for task in state.waiting)
-            observers.notify(Backlog(self._run, agent.name, queued, dispatched, running, waiting))
+            observers.notify(
+                Backlog(self._run, agent.name, queued, dispatched, running, waiting, barred[agent.name])
+            )
         opened = state.choosable.total()
         observers.notify(Directions(self._run, opened, len(state.directions) - opened))

@@ -169,6 +169,14 @@ class CoordinatorMetrics:
                 registry=registry,
             )
         )
+        self.stranded = _PerRun(
+            Gauge(
+                "swarmboard_stranded_tasks",
+                "Tasks whose journal no living worker goes on from.",
+                ["agent"],
+                registry=registry,
+            )
+        )
         self.directions = _PerRun(
             Gauge(
                 "swarmboard_directions", "Directions of the runs led from here.", ["state"], registry=registry
@@ -284,6 +292,7 @@ class CoordinatorMetrics:
             "waiting": it.waiting,
         }
         self.backlog.set(it.run, {(it.agent, state): count for state, count in states.items()})
+        self.stranded.set(it.run, {(it.agent,): it.stranded})
 
     def _on_directions(self, it: seen.Directions) -> None:
         self.directions.set(it.run, {("open",): it.open, ("retired",): it.retired})
@@ -309,6 +318,7 @@ class CoordinatorMetrics:
         self.runs_led.dec()
         self.leads_lost.labels(it.reason).inc()
         self.backlog.drop(it.run)
+        self.stranded.drop(it.run)
         self.directions.drop(it.run)
 
 

@@ -12,7 +12,16 @@ from protocol.plain import plain
 
 EndState = Literal["done", "failed", "cancelled", "dead"]
 RequeueCause = Literal[
-    "silent", "restarted", "unlisted", "unclaimed", "released", "transient", "capacity", "answered", "paused"
+    "silent",
+    "restarted",
+    "unlisted",
+    "unclaimed",
+    "released",
+    "transient",
+    "capacity",
+    "answered",
+    "paused",
+    "stranded",
 ]
 RefusedThing = Literal["claim", "result", "steps", "body", "request", "message", "run"]
 RefusalReason = Literal["stale", "unknown", "conflict", "invalid", "overloaded", "not_durable"]
@@ -151,6 +160,8 @@ class Backlog:
     running: int
     waiting: int = 0
     """For answers, held by nobody."""
+    stranded: int = 0
+    """Of those that nobody holds: tasks whose journal no living worker goes on from."""
 
 
 @plain

@@ -5,6 +5,7 @@ from itertools import count
 
 from blackboard.store import BlackboardStore
 from coordinator.allowances import Allowances
+from coordinator.builds import Offer
 from coordinator.clock import Clock
 from coordinator.gates import Gates
 from coordinator.heads import Heads
@@ -26,6 +27,8 @@ class Shares:
     """Tasks that each run may have under way at once."""
     offered: dict[str, int] = field(default_factory=dict[str, int])
     """Slots of the workers that offer each agent."""
+    offers: tuple[Offer, ...] = ()
+    """Those workers."""
 
 
 @dataclass(slots=True)

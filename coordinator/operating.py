@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,13 +13,14 @@ from pydantic import JsonValue
 from blackboard.state import TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator.breakers import BreakerRecord
+from coordinator.builds import Offer
 from coordinator.quotas import QuotaRecord, overview
 from coordinator.records import Records
 from coordinator.reopening import reopen
 from coordinator.settings import Settings
 from protocol import subjects
 from protocol.codec import decode, decode_as, encode
-from protocol.errors import NoResponder, NotFound, OperatorError, UserError
+from protocol.errors import InvalidMessage, NoResponder, NotFound, OperatorError, UserError
 from protocol.limits import Quota
 from protocol.messages import (
     AnswerReply,
@@ -31,6 +33,7 @@ from protocol.messages import (
     Record,
     RetryReply,
     RetryRequest,
+    SwarmHeartbeat,
 )
 from protocol.providers import Breaker
 from protocol.transport.contract import Transport
@@ -100,6 +103,19 @@ class Operator:
     @property
     def records(self) -> Records:
         return Records(self.store)
+
+    async def offers(self) -> Sequence[Offer]:
+        """What workers offer that may be given work: the bus keeps their beats up to the silence limit.
+
+        Beats that cannot be read are left to `coordinator workers` to name.
+        """
+        offers: list[Offer] = []
+        for stored in await self.transport.last_per_subject(subjects.HEARTBEATS_STREAM):
+            with suppress(InvalidMessage):
+                beat = decode_as(stored.data, SwarmHeartbeat)
+                if beat.status in ("alive", "busy"):
+                    offers.append(Offer.of(beat))
+        return offers
 
     async def retry(self, run: str, request: RetryRequest) -> RetryReply:
         """Begins tasks again that ended without a result, and reopens the run for it where it has ended.

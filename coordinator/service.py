@@ -10,6 +10,7 @@ from blackboard.store import BlackboardStore
 from coordinator.allotment import Slots, allot, offered
 from coordinator.allowances import Allowances
 from coordinator.board import Board, Epilogue
+from coordinator.builds import Offer
 from coordinator.clock import Clock
 from coordinator.decisions.dispatch import wanted
 from coordinator.elections import Elections
@@ -194,7 +195,9 @@ class Coordinator:
         """Splits the slots of the living workers; leaders whose share changed look for work to dispatch."""
         now = anyio.current_time()
         now_ms = self._office.clock.now_ms()
-        fleet = [Slots(frozenset(beat.agents), beat.slots) for beat in self._fleet.alive(now)]
+        alive = list(self._fleet.alive(now))
+        self._shares.offers = tuple(map(Offer.of, alive))
+        fleet = [Slots(frozenset(beat.agents), beat.slots) for beat in alive]
         agents = {agent for slots in fleet for agent in slots.agents}
         shown = {agent: offered(agent, fleet) for agent in agents}
         self._demands = {
@@ -218,7 +221,7 @@ class Coordinator:
 
     def _wanted(self, leader: Leader, now_ms: int) -> dict[str, int]:
         state = leader.run.state
-        demand = wanted(state, now_ms, self._gates.shut)
+        demand = wanted(state, now_ms, self._gates.shut, self._shares.offers)
         return self._office.allowances.capped(state, demand) if self._office.allowances else demand
 
     async def _share_regularly(self) -> None:

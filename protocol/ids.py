@@ -8,6 +8,10 @@ import re
 
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What may stand as an id, an agent's name or a worker's name."""
+BUILD_PATTERN = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+"""What may stand as the name of a build."""
+ANY = "*"
+"""Stands for every build where one says which journals it goes on from."""
 
 
 def uuid7(now_ms: int, entropy: bytes) -> str:

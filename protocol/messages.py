@@ -30,6 +30,19 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:@\[\]-]{
 """`openai`, or `openai@host:port` where the calls go to an address of their own."""
 
 
+BuildId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
+"""Names a version of an agent's code."""
+Builds = dict[
+    Id,
+    Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.+-]{1,64})$")], ...],
+        FailFast(),
+        Field(min_length=1, max_length=100),
+    ],
+]
+"""By agent: its build, then those whose journals it goes on from; `*` stands for all."""
+
+
 class Record(BaseModel):
     """Base of everything that crosses a process boundary."""
 
@@ -264,6 +277,8 @@ class SwarmHeartbeat(Record):
     failed: Count = 0
     load: Annotated[float, Field(ge=0)] = 0.0
     version: str = ""
+    builds: Annotated[Builds, FailFast(), Field(max_length=64)] = {}
+    """Of the agents that have one."""
     sent_ms: Count = 0
 
 
@@ -408,6 +423,8 @@ class Refusal(Lease):
     """A refused claim or discovery, with the reason."""
 
     reason: str
+    elsewhere: bool = False
+    """Of a claim: another worker may have it, so its message must come again instead of being settled."""
 
 
 class ClaimRequest(Record):
@@ -422,6 +439,8 @@ class ClaimRequest(Record):
     leases: Annotated[tuple[Lease, ...], FailFast(), Field(min_length=1, max_length=1000)]
     slots: Count = 0
     free_slots: Count = 0
+    builds: Annotated[Builds, FailFast(), Field(max_length=64)] = {}
+    """Of the agents that the leases are for, where they have one."""
 
 
 class ClaimReply(Record):

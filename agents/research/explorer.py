@@ -26,7 +26,7 @@ from agents.research.query import is_identifier, quoted, terms_of
 from agents.research.quotes import check, locate_quote
 from agents.research.retrieve import Hit, search
 from agents.research.roles import Judgement, Roles, model_roles
-from agents.research.settings import ResearchSettings
+from agents.research.settings import BUILD, ResearchSettings
 from agents.research.vocabulary import STOP_WORDS
 from protocol.ids import derive, normalise_topic
 from protocol.messages import TOPIC_LIMIT, FollowUp
@@ -53,7 +53,7 @@ class Evidence:
     judgement: float | None = None
 
 
-@agent("explore", publishes=[Passage, Rejected], runs_in="thread")
+@agent("explore", publishes=[Passage, Rejected], runs_in="thread", build=BUILD)
 def explore(context: Context) -> Discovery:
     """One visit: visit v reads the v-th page of the direction's ranking.
 

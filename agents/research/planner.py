@@ -8,7 +8,7 @@ from agents.research.index import open_index, summary_of
 from agents.research.query import clauses_of, is_identifier, terms_of
 from agents.research.retrieve import Hit, Weighed, search, weigh
 from agents.research.roles import model_roles
-from agents.research.settings import ResearchSettings
+from agents.research.settings import BUILD, ResearchSettings
 from agents.research.vocabulary import STOP_WORDS
 from protocol.ids import normalise_topic
 from protocol.messages import TOPIC_LIMIT, FollowUp
@@ -19,7 +19,7 @@ _BORROWED = 3
 """Words that a later part of a question takes from the earlier ones, which its pronouns mean."""
 
 
-@agent("plan", publishes=[Plan], runs_in="thread")
+@agent("plan", publishes=[Plan], runs_in="thread", build=BUILD)
 def plan(context: Context) -> Discovery:
     """Builds the index if need be and proposes up to six directions for `explore`.
 

@@ -15,7 +15,7 @@ from agents.research.judge import pairs_of, record_of
 from agents.research.markdown import Material, line_of, render
 from agents.research.quotes import check
 from agents.research.roles import Roles, Sentence, model_roles
-from agents.research.settings import ResearchSettings
+from agents.research.settings import BUILD, ResearchSettings
 from agents.research.statements import content_stems, extract
 from agents.research.verifier import near_duplicate
 
@@ -35,7 +35,7 @@ class Answer:
     mode: Mode = "extractive"
 
 
-@agent("report", consumes=[Finding, Rejected, Plan], publishes=[Report], runs_in="thread")
+@agent("report", consumes=[Finding, Rejected, Plan], publishes=[Report], runs_in="thread", build=BUILD)
 def report(context: Context) -> Discovery:
     """Writes the report from all findings of the run, each of which is checked once more."""
     settings = ResearchSettings.of(context.settings)

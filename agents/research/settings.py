@@ -11,6 +11,9 @@ from agents.agent import AgentFailure
 from agents.model_settings import problems
 from protocol.messages import Record
 
+BUILD = "1"
+"""Of the research agents: counts up when the names, the order or the requests of their steps change."""
+
 
 class ResearchSettings(Record):
     """`Context.settings` of a research run; unknown names are left to others."""

@@ -17,7 +17,7 @@ from agents.agent import Context, Discovery, Found, Posting, agent
 from agents.research.artifacts import Finding, Merged, Passage, Quotation, Reason, Rejected
 from agents.research.explorer import place_tag
 from agents.research.quotes import NEAR_OVERLAP, NEAR_TEXT, check, normalised, text_similarity
-from agents.research.settings import ResearchSettings
+from agents.research.settings import BUILD, ResearchSettings
 from protocol.ids import derive
 from protocol.messages import Record
 
@@ -38,7 +38,7 @@ class _Kept:
     merged: list[Merged] = field(default_factory=list[Merged])
 
 
-@agent("verify", consumes=[Passage], publishes=[Finding, Rejected], runs_in="thread")
+@agent("verify", consumes=[Passage], publishes=[Finding, Rejected], runs_in="thread", build=BUILD)
 def verify(context: Context) -> Discovery:
     """Turns the passages of one discovery into findings and rejections. Reward: the share that held."""
     roots = ResearchSettings.of(context.settings).corpus

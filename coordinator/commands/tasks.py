@@ -7,9 +7,13 @@ import click
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow, TaskRow, TaskStatus
+from coordinator.builds import remedy, why_stranded
+from coordinator.builds import stranded as stranded_tasks
+from coordinator.commands.acting import operating
 from coordinator.commands.shared import ago, lasting, plain, stored
 from coordinator.commands.wording import choice_lines, failure_lines
 from coordinator.invocation import Invocation, Verb, pass_invocation
+from coordinator.operating import Operator
 from coordinator.output import emit_json, emit_table, message
 from coordinator.progress import money
 from coordinator.records import LATEST, Records
@@ -30,9 +34,14 @@ STOPS = {
 @click.argument("task", required=False)
 @click.option("--status", type=click.Choice(get_args(TaskStatus)), help="Only tasks in this state.")
 @click.option("--agent", metavar="AGENT", help="Only those of this agent.")
+@click.option(
+    "--stranded",
+    is_flag=True,
+    help="Only those whose journal no living worker goes on from: why, and what to do.",
+)
 @pass_invocation
 def command(
-    invocation: Invocation, run: str, task: str | None, status: str | None, agent: str | None
+    invocation: Invocation, run: str, task: str | None, status: str | None, agent: str | None, stranded: bool
 ) -> None:
     """List a RUN's tasks, oldest first, or show one TASK with its attempts, journal and failure.
 
@@ -40,6 +49,8 @@ def command(
     """
     if task is not None:
         run_async(_show, invocation, run, task)
+    elif stranded:
+        run_async(_list_stranded, invocation, run, status, agent)
     else:
         run_async(_list, invocation, run, status, agent)
 
@@ -61,6 +72,39 @@ async def _list(invocation: Invocation, prefix: str, status: str | None, agent: 
         message(f"none of the {len(tasks):,} tasks of run {run} is like that")
     else:
         message(f"run {run} has no tasks yet; is there a worker? coordinator workers")
+
+
+async def _list_stranded(invocation: Invocation, prefix: str, status: str | None, agent: str | None) -> None:
+    async with operating(invocation) as operator:
+        run = await operator.records.find(prefix)
+        shown = await listed_stranded(operator, run, status, agent)
+    if invocation.json:
+        emit_json(shown)
+    elif shown:
+        columns = ("id", "agent", "status", "written_by", "steps", "topic")
+        emit_table(columns, [[task[column] for column in columns] for task in shown])
+        for task in shown:
+            message(f"{task['id']}: {task['stranded']['reason']}")
+            message(f"{task['id']}: {task['stranded']['remedy']}")
+    else:
+        message(f"no task of run {run} is stranded")
+
+
+async def listed_stranded(
+    operator: Operator, run: str, status: str | None, agent: str | None
+) -> Sequence[Mapping[str, Any]]:
+    """Tasks of a run whose journals no living worker goes on from, each with the reason and the remedy."""
+    offers = await operator.offers()
+    directions = await operator.records.directions(run)
+    tasks = await operator.records.tasks(run)
+    return [
+        {
+            **as_json(task, directions),
+            "stranded": {"reason": why_stranded(task, offers), "remedy": remedy(task, run)},
+        }
+        for task in stranded_tasks(tasks, offers)
+        if status in {None, task.status} and agent in {None, task.agent}
+    ]
 
 
 async def listed(
@@ -143,6 +187,11 @@ def _lines(task: TaskRow, topic: str) -> Iterator[tuple[str, str]]:
     yield "attempts", f"{task.attempt}, of which {task.tries} count towards the limit"
     if task.worker:
         yield "worker", task.worker
+    if task.build or task.written_by:
+        journal = (
+            f", which goes on from what {task.written_by} recorded" if task.written_by != task.build else ""
+        )
+        yield "build", (task.build or "none told") + (journal if task.steps and task.written_by else "")
     yield "created", f"{ago(task.created_ms)} ago"
     if task.settled_ms:
         began = task.claimed_ms or task.dispatched_ms or task.created_ms

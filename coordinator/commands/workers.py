@@ -37,7 +37,18 @@ async def _list(invocation: Invocation, settings: Settings) -> None:
     elif not shown:
         message("there are no workers; start one with: worker --agents agents.research")
     else:
-        columns = ("worker", "status", "agents", "slots", "held", "beat", "completed", "failed", "version")
+        columns = (
+            "worker",
+            "status",
+            "agents",
+            "slots",
+            "held",
+            "beat",
+            "completed",
+            "failed",
+            "version",
+            "builds",
+        )
         emit_table(columns, [_row(worker) for worker in shown])
 
 
@@ -67,4 +78,5 @@ def _row(worker: Mapping[str, Any]) -> Sequence[object]:
         worker["completed"],
         worker["failed"],
         worker["version"],
+        ", ".join(dict.fromkeys(told[0] for told in worker["builds"].values())),
     )

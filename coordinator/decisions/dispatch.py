@@ -1,10 +1,12 @@
 """Which task next: requeued ones that are due come first, then a new visit that the frontier chooses."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from blackboard import events as ev
 from blackboard.spec import Amounts
 from blackboard.state import DirectionRow, RunState, TaskRow
+from coordinator.builds import Offer, Room, stranded
 from coordinator.decision import Decision, Env, Publish, Redispatch, Visit
 from coordinator.decisions import limits
 from coordinator.decisions.purse import Purse
@@ -21,6 +23,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
     purse = Purse(state, env.now_ms)
     room, total = Counter(command.room), command.total
     probing: set[str] = set()
+    builds = Room(state, command.offers)
     for agent in state.limited:
         room[agent] = min(room[agent], limits.room(state, agent, env.now_ms))
     for identity in state.queued:
@@ -29,7 +32,7 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
         task = state.tasks[identity]
         if task.not_before_ms > env.now_ms or room[task.agent] <= 0 or _barred(purse, task.agent):
             continue
-        if command.shut and needs(task.failure, command.shut) and not _may_probe(task, command, probing):
+        if not _lets(task, command, probing) or (task.steps and not builds.takes(task)):
             continue
         room[task.agent] -= 1
         total -= 1
@@ -49,6 +52,13 @@ def redispatch(state: RunState, command: Redispatch, env: Env) -> Decision:
 def _barred(purse: Purse, agent: str) -> bool:
     """Whether the deadline or a budget allows nothing more of an agent."""
     return is_late(purse.state, agent, purse.now_ms) or bool(purse.refusal(agent))
+
+
+def _lets(task: TaskRow, command: Redispatch, probing: set[str]) -> bool:
+    """Whether no shut provider holds a task back."""
+    if not command.shut or not needs(task.failure, command.shut):
+        return True
+    return _may_probe(task, command, probing)
 
 
 def _may_probe(task: TaskRow, command: Redispatch, probing: set[str]) -> bool:
@@ -149,18 +159,25 @@ def exploration_limit(state: RunState, now_ms: int) -> str:
     return Purse(state, now_ms).exploration_is_over() if state.metered else ""
 
 
-def wanted(state: RunState, now_ms: int, shut: frozenset[str] = frozenset()) -> dict[str, int]:
+def wanted(
+    state: RunState,
+    now_ms: int,
+    shut: frozenset[str] = frozenset(),
+    offers: Sequence[Offer] | None = None,
+) -> dict[str, int]:
     """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits.
 
-    An agent one of whose tasks waits for a provider of `shut` wants one at most, to probe it.
+    Tasks whose journals none of `offers` goes on from want none. An agent one of whose tasks waits for a
+    provider of `shut` wants one at most, to probe it.
     """
     demand = Counter(state.busy)
     if state.totals.paused is not None:
         return {agent: count for agent, count in demand.items() if count}
     purse = Purse(state, now_ms)
-    for identity in state.queued:
-        task = state.tasks[identity]
-        if task.not_before_ms <= now_ms and not purse.refusal(task.agent):
+    queued = [state.tasks[identity] for identity in state.queued]
+    barred = () if offers is None else {task.id for task in stranded(queued, offers)}
+    for task in queued:
+        if task.not_before_ms <= now_ms and not purse.refusal(task.agent) and task.id not in barred:
             demand[task.agent] += 1
     demand.update(state.directions[identity].agent for identity in state.asked)
     for agent in state.spec.agents:

@@ -28,6 +28,7 @@ def sweep(state: RunState, command: Sweep, env: Env) -> Decision:
     expire(state, env, decision)
     for lost in command.lost:
         _take_back(state, lost, env, decision)
+    decision.events += _strand(state, command.stranded, env)
     deadline = state.spec.deadline_ms
     if deadline is not None and env.now_ms >= deadline:
         late = [task for task in _open_tasks(state) if is_late(state, task.agent, env.now_ms)]
@@ -67,6 +68,22 @@ def _take_back(state: RunState, lost: Lost, env: Env, decision: Decision) -> Non
                     at_ms=env.now_ms, task=task.id, token=task.token, cause=loss.cause, reason=loss.reason
                 )
             )
+
+
+def _strand(state: RunState, tasks: Sequence[str], env: Env) -> list[Event]:
+    """Takes dispatches back that nobody may claim; it is no fault of the tasks, and uses no attempt."""
+    dispatched = (state.tasks[identity] for identity in tasks if identity in state.dispatched)
+    return [
+        ev.TaskRequeued(
+            at_ms=env.now_ms,
+            task=task.id,
+            token=task.token,
+            cause="stranded",
+            reason=f"no living worker goes on from what build {task.written_by} recorded",
+            uses_attempt=False,
+        )
+        for task in dispatched
+    ]
 
 
 def _open_tasks(state: RunState) -> list[TaskRow]:

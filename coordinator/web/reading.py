@@ -46,6 +46,8 @@ class EventsQuery(Record):
 class TasksQuery(Record):
     status: str | None = None
     agent: Id | None = None
+    stranded: bool = False
+    """Only those whose journal no living worker goes on from, with the reason and the remedy."""
 
 
 class InquiriesQuery(Record):
@@ -166,6 +168,8 @@ class EventStream(Response):
 async def tasks(operator: Operator, request: Request) -> Response:
     query = query_of(request, TasksQuery)
     records, identity = await _found(operator, request)
+    if query.stranded:
+        return _json(await tasks_verb.listed_stranded(operator, identity, query.status, query.agent))
     return _json(await tasks_verb.listed(records, identity, query.status, query.agent))
 
 

@@ -120,13 +120,14 @@ def test_gauges_sum_over_the_runs_led_and_forget_those_that_are_not() -> None:
             at_coordinator.LeaderGained("run-1", 0.1),
             at_coordinator.LeaderGained("run-2", 0.1),
             at_coordinator.Backlog("run-1", "explore", 5, 2, 3),
-            at_coordinator.Backlog("run-2", "explore", 1, 0, 0),
-            at_coordinator.Backlog("run-1", "explore", 4, 2, 3),
+            at_coordinator.Backlog("run-2", "explore", 1, 0, 0, stranded=1),
+            at_coordinator.Backlog("run-1", "explore", 4, 2, 3, stranded=0),
             at_coordinator.Directions("run-1", 7, 1),
         )
     )
     queued = {"agent": "explore", "state": "queued"}
     assert metrics.registry.get_sample_value("swarmboard_backlog_tasks", queued) == 5
+    assert metrics.registry.get_sample_value("swarmboard_stranded_tasks", {"agent": "explore"}) == 1
     metrics(at_coordinator.LeaderLost("run-1", "released"))
     assert metrics.registry.get_sample_value("swarmboard_backlog_tasks", queued) == 1
     assert metrics.registry.get_sample_value("swarmboard_directions", {"state": "open"}) == 0

@@ -7,7 +7,7 @@ import subprocess
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,9 +91,13 @@ class Hive:
         slots: int = 4,
         agents: str = "tests.crash.agents_for_crashes",
         nats_url: str | None = None,
+        code: Path | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        command = ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v"]
-        self._start(name, command, {"SWARMBOARD_NATS_URL": nats_url})
+        """Starts a worker; `code` is a folder that its agents are imported from."""
+        command = ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v", *options]
+        path = None if code is None else f"{code}{os.pathsep}{ROOT}"
+        self._start(name, command, {"SWARMBOARD_NATS_URL": nats_url, "PYTHONPATH": path})
 
     def start(self, *, coordinators: int = 2, workers: int = 3) -> None:
         for number in range(1, coordinators + 1):
@@ -101,15 +105,25 @@ class Hive:
         for number in range(1, workers + 1):
             self.start_worker(f"w{number}")
 
+    def ask(self, *arguments: str) -> str:
+        """What the command says, on both of its ways."""
+        servers = {"SWARMBOARD_NATS_URL": self.nats.url, "SWARMBOARD_REDIS_URL": self.redis.url}
+        command = [str(SCRIPTS / "coordinator"), *arguments]
+        environ = {**os.environ, **self.environ, **servers}
+        said = subprocess.run(
+            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=True
+        )
+        return said.stdout + said.stderr
+
     def _start(self, name: str, command: list[str], ways: Mapping[str, str | None] = {}) -> None:
         environ = {
             **os.environ,
             **self.environ,
             "SWARMBOARD_NATS_URL": self.nats.url,
             "SWARMBOARD_REDIS_URL": self.redis.url,
-            **{variable: url for variable, url in ways.items() if url},
             "CRASH_LOG": str(self.crash_log),
             "PYTHONPATH": str(ROOT),
+            **{variable: value for variable, value in ways.items() if value},
         }
         if command[0] == "worker":
             del environ["SWARMBOARD_REDIS_URL"]
@@ -259,7 +273,7 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     assert len(claims) == len({token for token, *_ in claims}), "two workers were granted one epoch"
     _check_statistics(state)
     found = await verify(clients.store, run)
-    assert (found.proven, found.differences) == (True, [])
+    assert (found.proven, found.differences) == (True, []), found
     await _check_artifacts(clients, run, events)
     assert {
         task for task in hive.receipts if task in state.tasks and state.tasks[task].status != "done"

@@ -204,3 +204,8 @@ def test_an_open_port_without_a_token_serves_no_runs(shell: Shell) -> None:
     assert "http.token" in Client(port)("POST", "/v1/runs", {}, status=403)["message"]
     assert Client(port).open("GET", "/metrics").status == 200
     assert stop(serving).code == 0
+
+
+def test_stranded_tasks_are_asked_for_among_the_tasks(client: Client, noted: str) -> None:
+    assert client("GET", f"/v1/runs/{noted}/tasks?stranded=true") == []
+    assert client("GET", f"/v1/runs/{noted}/tasks?stranded=false") != []

@@ -206,3 +206,15 @@ def test_servers_that_do_not_answer_are_the_operators_business(shell: Shell) -> 
         answer = shell(*arguments, *away, code=4)
         assert "hint: `coordinator doctor`" in answer.err
         assert "Traceback" not in answer.err
+
+
+def test_no_task_of_a_run_that_has_ended_is_stranded(shell: Shell, finished: str) -> None:
+    assert shell("tasks", finished, "--stranded", "--json").json == []
+    assert f"no task of run {finished} is stranded" in shell("tasks", finished, "--stranded").err
+    (report,) = shell("tasks", finished, "--agent", "report", "--json").json
+    assert report["build"] == "1"
+    assert "build:       1" in shell("tasks", finished, report["id"]).out
+    workers = shell("workers", "--json").json
+    assert all(worker["builds"]["report"] == ["1"] for worker in workers)
+    assert all(worker["builds"]["nap"][0].startswith("source-") for worker in workers)
+    assert workers[0]["builds"]["nap"][0] in shell("workers").out

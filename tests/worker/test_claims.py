@@ -162,3 +162,24 @@ async def test_a_task_message_that_comes_twice_is_run_once() -> None:
         await swarm.until(lambda: bool(swarm.leader.discoveries), 200)
         await swarm.at_rest()
         assert len(swarm.leader.discoveries) == 1
+
+
+@virtually
+async def test_a_claim_that_is_for_somebody_else_gives_its_message_back_and_frees_the_slot() -> None:
+    async with rig(slots=1) as swarm:
+        asked: list[ClaimRequest] = []
+
+        def refuse_once(request: ClaimRequest) -> ClaimReply:
+            asked.append(request)
+            if len(asked) > 1:
+                return swarm.leader.grant_all(request)
+            (lease,) = request.leases
+            refusal = Refusal(task=lease.task, token=lease.token, reason="another build", elsewhere=True)
+            return ClaimReply(refusals=(refusal,))
+
+        swarm.leader.on_claim = refuse_once
+        task = await swarm.leader.dispatch()
+        assert (await swarm.discovery()).token == task.token
+        assert len(asked) == 2
+        await swarm.at_rest()
+        assert await backlog(swarm) == 0

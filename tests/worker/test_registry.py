@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents import registry
+from agents.agent import agent
 from agents.registry import load_agents
 from protocol.errors import InvalidAgent, InvalidSettings
 
@@ -84,3 +85,47 @@ def test_an_agent_that_cannot_run_where_it_says_is_refused(
     odd = module(tmp_path, monkeypatch, "odd_agents", text)
     with pytest.raises(InvalidAgent, match=problem):
         load_agents([odd])
+
+
+ECHO = "@agent('{name}'{more})\nasync def {name}(context):\n    return Discovery()\n"
+
+
+def build_of(reference: str, **told: object) -> tuple[str, tuple[str, ...]]:
+    (found,) = load_agents([reference], **told).values()
+    return found.build, found.compatible
+
+
+def test_a_build_is_a_digest_of_the_source_unless_the_worker_or_the_agent_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = module(tmp_path, monkeypatch, "plain", ECHO.format(name="one", more=""))
+    again = module(tmp_path, monkeypatch, "again", ECHO.format(name="one", more=""))
+    other = module(tmp_path, monkeypatch, "other", ECHO.format(name="one", more="") + "# more\n")
+    declared = ECHO.format(name="two", more=", build='7', compatible=['6', '*']")
+    own = module(tmp_path, monkeypatch, "own", declared)
+    (digest, _), _, _ = builds = build_of(plain), build_of(again), build_of(other)
+    assert digest.startswith("source-")
+    assert [one == (digest, ()) for one in builds] == [True, True, False]
+    assert build_of(plain, build="v8", compatible=["v7"]) == ("v8", ("v7",))
+    assert build_of(own, build="v8", compatible=["v7", "6"]) == ("7", ("6", "*", "v7"))
+
+
+def test_the_build_of_a_package_follows_from_all_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pack" / "deep").mkdir(parents=True)
+    module(tmp_path / "pack", monkeypatch, "__init__", ECHO.format(name="one", more=""))
+    helper = tmp_path / "pack" / "deep" / "helper.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pack", raising=False)
+    seen = []
+    for text in ("x = 1", "x = 2", "x = 1"):
+        helper.write_text(text)
+        seen.append(build_of("pack")[0])
+    assert seen[0] == seen[2] != seen[1]
+
+
+@pytest.mark.parametrize("more", ["build='a b'", "build='*'", "compatible=['a/b']"])
+def test_a_build_that_cannot_be_one_is_refused(more: str) -> None:
+    with pytest.raises(InvalidAgent, match="is no build"):
+        eval(f"agent('one', {more})", {"agent": agent})
