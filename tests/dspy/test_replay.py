@@ -11,6 +11,7 @@ from agents.dspy_lm import journaled
 from protocol.messages import Usage
 from protocol.prices import Price, PriceTable
 from tests.dspy.programs import Crowd, Twice, attempt, echo, sent
+from tests.dspy.step_names import STEP_NAMES, names_of
 from tests.support.model_server import ModelServer, Reply, fields
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,7 @@ async def test_a_full_journal_answers_every_call_of(name: str, server: ModelServ
     server.otherwise, server.script = echo, [Reply(content) for content in script]
     first = await attempt(program(), inputs, lm)
     assert first.discovery.outcome == "done", first.discovery.failure
+    assert names_of(first.steps) == STEP_NAMES[name]
     asked = len(server.requests)
     assert asked == sum(step.kind == "model" for step in first.steps) > 0
     second = await attempt(program(), inputs, lm, first.steps)
@@ -93,6 +95,7 @@ async def test_rlm_is_replayed_with_the_queries_of_its_code(server: ModelServer,
     first = await attempt(program(), {"question": "q"}, lm)
     assert first.discovery.outcome == "done", first.discovery.failure
     assert first.outputs["answer"] == "<<one> <two>>"
+    assert names_of(first.steps) == STEP_NAMES["RLM"]
     assert len(server.requests) == 4
     second = await attempt(program(), {"question": "q"}, lm, first.steps)
     assert second.outputs["answer"] == first.outputs["answer"]

@@ -1,20 +1,25 @@
 """Names of steps, which journals of running tasks hold: a change strands their recorded calls.
 
-Where a name must change, say so in the changelog: tasks that are under way diverge, and pay again.
+Where a name must change, say so in the changelog: tasks that are under way diverge, and pay again. Where it
+is one of the research agents', count up `agents.research.settings.BUILD`. Those of DSPy's own modules are in
+`step_names`, which `test_replay` compares.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import dspy
 import pytest
 
+from agents.agent import Context, Discovery, agent
 from agents.research import AGENTS
 from protocol.ids import derive
 from tests.dspy.programs import Crowd, Twice, attempt, echo
 from tests.support.agent_context import FakeContext, Research, discover, run_agent
 from tests.support.model_server import ModelServer, Reply, fields
+from tests.worker.rig import rig
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {agent.name: agent for agent in AGENTS}
@@ -72,6 +77,34 @@ async def test_steps_of_dspy_programs(server: ModelServer, lm: dspy.LM) -> None:
         "Predict-2353094f/program",
         "Predict-e9ea9ad4/program",
     ]
+
+
+async def test_steps_effects_and_waits_of_an_agents_own() -> None:
+    @agent("own")
+    async def own(context: Context) -> Discovery:
+        async def call(_key: str = "") -> str:
+            return "done"
+
+        await context.step("price", "of a kettle", call)
+        with context.branch("left"):
+            await context.effect("order", "a kettle", call, kind="keyed")
+        async with anyio.create_task_group() as waits:
+            waits.start_soon(context.ask, "other", "what?")
+            waits.start_soon(context.ask_human, "well?")
+            waits.start_soon(context.wait_signal, "go")
+            waits.start_soon(context.sleep, 60)
+        return Discovery()
+
+    async with rig(own) as swarm:
+        await swarm.leader.dispatch("own")
+        discovery = await swarm.discovery()
+        steps = [step for record in swarm.leader.records for step in record.steps]
+    assert [f"{step.kind} {step.path}" for step in steps] == [
+        "pure price",
+        "intent left/order",
+        "effect left/order",
+    ]
+    assert sorted(wait.path for wait in discovery.waits) == ["ask/other", "human", "signal/go", "sleep"]
 
 
 def test_an_effects_key_follows_from_run_task_path_and_ordinal_alone() -> None:
