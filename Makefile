@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier bench-journal bench-segments labels soak mutants model sim sim-points chaos clean
+.PHONY: help run test check bench bench-frontier bench-journal bench-segments labels soak mutants model sim crowd sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -63,8 +63,11 @@ model: $(READY) ## Search millions of states of a small world around the decisio
 sim: $(READY) ## Simulate the swarm under faults, half a second each; goes on where it was cut (SEEDS=500)
 	nice $(BIN)/python -m tests.sim.campaign --seeds $(SEEDS) --jobs $(JOBS) --results .simulated.jsonl
 
+crowd: $(READY) ## Let 300 of 1,000 simulated workers fall silent at once (a minute or two)
+	nice $(BIN)/python -m tests.swarm.crowd
+
 sim-points: $(READY) ## Let a process die at every point of a run, one simulation for each
-	nice $(BIN)/python -m tests.sim.points
+	nice $(BIN)/python -m tests.sim.points --jobs $(JOBS) --results .simulated-points.jsonl
 
 chaos: $(READY) ## Kill, freeze and cut off real processes, round after round (MINUTES=10)
 	nice $(BIN)/python -m tests.chaos.chaos --minutes $(MINUTES)

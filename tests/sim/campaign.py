@@ -12,18 +12,13 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.sim.simulate import described, simulate
-from tests.support.results import Line, Results, commit
-
-BLOCK = 20
-"""Seeds that are written down together, and after which memory is tidied."""
-BLOCKS_PER_PROCESS = 25
+from tests.support.results import Line, Results, attack, commit
 
 
 def block(seeds: range, *, brief: bool = False) -> Line:
@@ -46,16 +41,6 @@ def block(seeds: range, *, brief: bool = False) -> Line:
     }  # fmt: skip
 
 
-def blocks(wanted: Iterable[range], jobs: int, *, brief: bool = False) -> Iterator[Line]:
-    """Simulated one after the other, or side by side: then each as soon as those before it are there."""
-    judge = partial(block, brief=brief)
-    if jobs == 1:
-        yield from map(judge, wanted)
-        return
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=BLOCKS_PER_PROCESS) as pool:
-        yield from pool.map(judge, wanted)
-
-
 def report(done: Iterable[Line]) -> dict[str, Any]:
     """The sum of what is there."""
     all_of_them = sorted(done, key=lambda one: one["first"])
@@ -66,18 +51,6 @@ def report(done: Iterable[Line]) -> dict[str, Any]:
         "virtual_hours": round(sum(one["virtual_seconds"] for one in all_of_them) / 3600, 2),
         "faults": dict(sorted(faults.items())),
     }
-
-
-def play(results: Results, seeds: range, jobs: int, *, brief: bool = False) -> dict[str, Any]:
-    """Simulates what is not there yet, and reports on all of it."""
-    wanted = {(part.start, len(part)): part for part in _parts(seeds)}
-    for one in blocks([part for key, part in wanted.items() if key not in results.done], jobs, brief=brief):
-        results.add(one)
-    return report(results.done[key] for key in wanted)
-
-
-def _parts(seeds: range) -> Sequence[range]:
-    return [seeds[at : at + BLOCK] for at in range(0, len(seeds), BLOCK)]
 
 
 def main() -> int:
@@ -94,10 +67,10 @@ def main() -> int:
     options = parser.parse_args()
     results = Results(options.results, commit())
     seeds = range(options.first, options.first + options.seeds)
-    found = (
-        report(results.done.values())
+    found = report(
+        results.done.values()
         if options.done
-        else play(results, seeds, options.jobs, brief=options.brief)
+        else attack(results, partial(block, brief=options.brief), seeds, options.jobs)
     )
     if options.json:
         print(json.dumps(found, indent=2))

@@ -5,15 +5,17 @@ that dies and a leader that dies, a second run that is cancelled, a fork of the 
 and journals that are condensed; so the points lie in submit, dispatch, claim, journal, commit, reassign,
 fail-over, archive, condense, fork and cancel. The fork is judged by the proof that it is what its events say.
 
-python -m tests.sim.points [--every N]
+python -m tests.sim.points [--jobs N] [--results FILE] [--done] [--json]
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import anyio
 
@@ -27,6 +29,7 @@ from tests.sim import machine
 from tests.sim.machine import WALL_MS, Machine
 from tests.sim.plan import Fault
 from tests.sim.simulate import RUNS, Outcome, ask_for_runs, described, repeat, simulate
+from tests.support.results import Line, Results, attack, commit
 
 SEED = 4
 ENDED_BEFORE = 5
@@ -92,6 +95,7 @@ class _Mortal:
         return call
 
 
+@cache
 def points() -> Sequence[Fault]:
     """Before each call, and after it."""
     calls = _simulated().calls
@@ -109,24 +113,34 @@ def die_at(point: Fault) -> Outcome:
     return _simulated(point)
 
 
+def block(numbers: range) -> Line:
+    """What came of a few points."""
+    logging.disable()  # what goes wrong goes wrong on purpose
+    failed: list[str] = []
+    for point in points()[numbers.start : numbers.stop]:
+        outcome = die_at(point)
+        if outcome.problems:
+            failed.append(str(point))
+            print(described(outcome), file=sys.stderr, flush=True)
+    gc.collect()
+    return {"first": numbers.start, "seeds": len(numbers), "failed": failed}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--every", type=int, default=1, help="only every so many points")
+    parser.add_argument("--jobs", "-j", type=int, default=1, help="processes side by side")
+    parser.add_argument("--results", type=Path, help="file to go on from")
+    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
     parser.add_argument("--json", action="store_true", help="print an object instead of a line")
     options = parser.parse_args()
-    logging.disable()  # what goes wrong goes wrong on purpose
-    every = points()
-    chosen = every[:: options.every]
-    failed = 0
-    for point in chosen:
-        outcome = die_at(point)
-        if outcome.problems:
-            failed += 1
-            print(described(outcome), file=sys.stderr, flush=True)
-    report = {"points": len(every), "tried": len(chosen), "failed": failed}
-    print(json.dumps(report) if options.json else f"{len(chosen):,} points: {failed} failed")
+    logging.disable()
+    results, every = Results(options.results, commit()), range(len(points()))
+    done = results.done.values() if options.done else attack(results, block, every, options.jobs)
+    failed = [point for one in done for point in one["failed"]]
+    report = {"points": len(every), "tried": sum(one["seeds"] for one in done), "failed": len(failed)}
+    print(json.dumps(report) if options.json else f"{report['tried']:,} points: {len(failed)} failed")
     return 1 if failed else 0
 
 

@@ -1,12 +1,16 @@
-"""What a long attack did so far: a file of lines that it adds to, so that it can be cut and go on."""
+"""Long attacks: in processes side by side, and a file of what they did, to go on from when they were cut."""
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 Line = Mapping[str, Any]
+BLOCK = 20
+"""Numbers that make a line."""
+BLOCKS_PER_PROCESS = 25
 
 
 def commit() -> str:
@@ -37,3 +41,20 @@ class Results:
 
 def _key(one: Line) -> tuple[int, int]:
     return one["first"], one["seeds"]
+
+
+def attack(results: Results, block: Callable[[range], Line], numbers: range, jobs: int) -> Sequence[Line]:
+    """Does what is not there yet; all that is there then."""
+    parts = [numbers[at : at + BLOCK] for at in range(0, len(numbers), BLOCK)]
+    wanted = {(part.start, len(part)): part for part in parts}
+    for one in _side_by_side(block, [part for key, part in wanted.items() if key not in results.done], jobs):
+        results.add(one)
+    return [results.done[key] for key in wanted]
+
+
+def _side_by_side(block: Callable[[range], Line], parts: Iterable[range], jobs: int) -> Iterator[Line]:
+    if jobs == 1:
+        yield from map(block, parts)
+        return
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=BLOCKS_PER_PROCESS) as pool:
+        yield from pool.map(block, parts)
