@@ -2,9 +2,10 @@
 
     python -m bench.frontier.speed [--json] [--sizes 1000,100000]
 
-`choices_per_s` is asking alone. `cycles_per_s` is the whole of a visit: choose, start, tell, with the
-statistics of the row and the event of the log; `scans_per_s` finds the same direction by looking at all.
-Seconds are of processor time, so that neighbours on the machine disturb less.
+`choices_per_s` is asking alone, `buckets_per_s` moving the best in the buckets alone. `cycles_per_s` is the
+whole of a visit: choose, start, tell, with the statistics of the row and the event of the log; `scans_per_s`
+finds the same direction by looking at all. Seconds are of processor time, so that neighbours on the machine
+disturb less.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from blackboard.rewards import start, tell
 from blackboard.state import DirectionRow
 from coordinator.frontier.adaptive import Adaptive
 from coordinator.frontier.indexed import IndexFrontier
+from coordinator.frontier.staircase import Arm, Staircase
 
 IN_FLIGHT = 16
 SECONDS = 1.5
@@ -34,6 +36,8 @@ class Speed:
     directions: int
     build_s: float
     choices_per_s: float
+    buckets_per_s: float
+    """The bucket structure alone: the best of its steps by UCB1's index goes to its next bucket."""
     indexes_per_s: float
     """The exact argmax alone, moving one direction from bucket to bucket, without runners-up or record."""
     cycles_per_s: float
@@ -120,8 +124,29 @@ def measured(count: int, seconds: float = SECONDS) -> Speed:
         max(arms, key=lambda arm: indexes[arm.group](arm.count, arm.mean, arm.in_flight, -math.inf))
 
     cycle()
-    speeds = [rate(action, seconds) for action in (lambda: frontier.choose(0, 0), index, cycle, scan)]
+    actions = (lambda: frontier.choose(0, 0), buckets_of(rows, rng), index, cycle, scan)
+    speeds = [rate(action, seconds) for action in actions]
     return Speed(count, build, *speeds, frontier_bytes // count, row_bytes // count)
+
+
+def buckets_of(rows: list[DirectionRow], rng: Random) -> Callable[[], None]:
+    """Chooses a direction in the bucket structure and moves it, without statistics or a record."""
+    stairs, clock = Staircase(), len(rows)
+    for row in rows:
+        arm = Arm(row, spawned=False)
+        arm.stand(row.visits + 1, row.reward_sum_micro + (row.prior_micro or 0), 0)
+        stairs.add(arm)
+
+    def move() -> None:
+        nonlocal clock
+        clock += 1
+        twice_log = 2.0 * math.log(clock)
+        best = max(stairs.steps, key=lambda arm: arm.mean + math.sqrt(twice_log / arm.count))
+        stairs.remove(best)
+        best.stand(best.count + 1, best.sum_micro + rng.randrange(MICRO), 0)
+        stairs.add(best)
+
+    return move
 
 
 def resident_bytes() -> int:
