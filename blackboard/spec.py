@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
+from protocol.ids import BUILD_PATTERN
 from protocol.messages import Count, FollowUp, Id, Record, Unit, Usage
 
 Amounts = tuple[int, int, int, int]
@@ -68,12 +69,14 @@ class AgentSpec(Record):
     """Limits of this agent alone, besides those of the run."""
     estimate: Estimate | None = None
     """None: what its tasks have used on average so far, and nothing for the first."""
+    build: Annotated[str, StringConstraints(pattern=f"^({BUILD_PATTERN.pattern})?$")] = ""
+    """Only workers that run this build of the agent, or go on from it, get its tasks; empty: those of any."""
 
 
 class Change(Record):
     """One thing that a run does otherwise than the run that it comes from. `of`: whose, if not the run's."""
 
-    what: Literal["goal", "topic", "model", "prompt"]
+    what: Literal["goal", "topic", "model", "prompt", "build"]
     of: str = ""
     was: JsonValue = None
     now: JsonValue = None

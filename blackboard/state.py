@@ -214,6 +214,8 @@ class RunState:
     """Agents with a limit of their own on what is under way at once, or on the rate."""
     finishing: frozenset[str] = field(init=False)
     """Agents that run when all else has ended."""
+    builds: Mapping[str, str] = field(init=False)
+    """Agents of which the run asks for a build, and which."""
     metered: bool = field(init=False)
     """Whether anything that tasks use has a limit."""
     queued: dict[str, None] = field(default_factory=dict[str, None])
@@ -250,6 +252,7 @@ class RunState:
             agent.name for agent in self.spec.agents if agent.max_running or agent.per_minute
         )
         self.finishing = frozenset(agent.name for agent in self.spec.agents if agent.trigger == "finish")
+        self.builds = {agent.name: agent.build for agent in self.spec.agents if agent.build}
         self.metered = meters(self.spec.budget) or any(agent.budget for agent in self.spec.agents)
 
     @property

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 import anyio
 
 from blackboard import events as ev
+from blackboard.spec import AgentSpec
 from blackboard.state import TaskRow
-from coordinator.builds import stranded
+from coordinator.builds import Room, stranded
 from coordinator.decision import Conclude, Redispatch, Sweep, Visit
 from coordinator.gates import Trials, held_back
 from coordinator.group_commit import GroupCommit
@@ -56,10 +57,7 @@ class Dispatcher:
         for agent in reversed(state.spec.agents):
             if agent.name in held:
                 continue
-            left = min(total, shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name])
-            if agent.name in self._allowances:
-                left = min(left, self._allowances[agent.name].unused(state.busy[agent.name]))
-            for _ in range(left):
+            for _ in range(self._left(agent, total, prefetch)):
                 if not self._group.do(Visit(agent.name)).events:
                     break
                 total -= 1
@@ -67,6 +65,15 @@ class Dispatcher:
             for agent, allowance in self._allowances.items():
                 allowance.look(state.busy[agent])
             self._office.allowances.bell.set()
+
+    def _left(self, agent: AgentSpec, total: int, prefetch: int) -> int:
+        """How many new visits of an agent may go out now."""
+        state, shares = self._group.run.state, self._office.shares
+        left = min(total, shares.offered.get(agent.name, 0) + prefetch - state.busy[agent.name])
+        if agent.name in self._allowances:
+            left = min(left, self._allowances[agent.name].unused(state.busy[agent.name]))
+        able = Room(state, shares.offers).left(agent.name, agent.build)
+        return left if able is None else min(left, able)
 
     def _permitted(self, room: Mapping[str, int], total: int) -> Mapping[str, int]:
         """The room of agents that the whole swarm limits; whoever asks for permits notices what there is."""
@@ -107,7 +114,8 @@ class Dispatcher:
 
     def _stranded(self, tasks: Iterable[str]) -> Iterable[TaskRow]:
         known = self._group.run.state.tasks
-        return stranded((known[identity] for identity in tasks), self._office.shares.offers)
+        state = self._group.run.state
+        return stranded((known[identity] for identity in tasks), self._office.shares.offers, state.builds)
 
     async def _republish(self) -> None:
         state = self._group.run.state

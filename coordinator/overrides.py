@@ -4,15 +4,17 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from blackboard.spec import Change, RunSpec
+from blackboard.spec import AgentSpec, Change, RunSpec
 from coordinator.history import Source
 from protocol.errors import InvalidMessage
+from protocol.ids import BUILD_PATTERN
 from protocol.messages import TOPIC_LIMIT, Id, Record
 
 INSTRUCTIONS = "instructions"
 """The setting of a run that holds prompts, by agent, or by agent, a dot and the predictor's name."""
 PROMPT_LENGTH = 16_000
 
+Build = Annotated[str, StringConstraints(pattern=f"^{BUILD_PATTERN.pattern}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_LENGTH)]
 
 
@@ -25,6 +27,8 @@ class Overrides(Record):
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     prompts: dict[str, Text] = Field(default_factory=dict[str, Text], max_length=64)
     """Instructions of DSPy modules, by agent, or by agent, a dot and the predictor's name."""
+    builds: dict[str, Build] = Field(default_factory=dict[str, Build], max_length=64)
+    """By agent, the build of it that is to run."""
 
 
 class PartRequest(Overrides):
@@ -51,16 +55,14 @@ def changes(source: Source, task: str | None, overrides: Overrides) -> tuple[Cha
             raise InvalidMessage("model", problem, "leave it out")
         found.append(Change(what="model", was=spec.settings.get("model"), now=overrides.model))
     for name, text in overrides.prompts.items():
-        agent = name.partition(".")[0]
-        names = [one.name for one in spec.agents]
-        if agent not in names:
-            raise InvalidMessage(
-                f"prompts.{name}", f"run {spec.run} has no agent {agent!r}", f"name one of {', '.join(names)}"
-            )
+        _agent(spec, f"prompts.{name}", name.partition(".")[0])
         found.append(Change(what="prompt", of=name, was=_prompts(spec).get(name), now=text))
+    for name, build in overrides.builds.items():
+        was = _agent(spec, f"builds.{name}", name).build
+        found.append(Change(what="build", of=name, was=was or None, now=build))
     for change in found:
         if change.was == change.now:
-            field = f"prompts.{change.of}" if change.what == "prompt" else change.what
+            field = f"{change.what}s.{change.of}" if change.what in ("prompt", "build") else change.what
             raise InvalidMessage(
                 field, f"is what run {spec.run} has already", "give another, or leave it out"
             )
@@ -81,13 +83,21 @@ def _topic(source: Source, task: str | None, topic: str) -> Change:
     return Change(what="topic", of=task, was=direction.topic, now=topic)
 
 
+def _agent(spec: RunSpec, field: str, name: str) -> AgentSpec:
+    for one in spec.agents:
+        if one.name == name:
+            return one
+    names = ", ".join(one.name for one in spec.agents)
+    raise InvalidMessage(field, f"run {spec.run} has no agent {name!r}", f"name one of {names}")
+
+
 def _prompts(spec: RunSpec) -> dict[str, JsonValue]:
     known = spec.settings.get(INSTRUCTIONS)
     return known if isinstance(known, dict) else {}
 
 
 def changed(spec: RunSpec, made: tuple[Change, ...]) -> RunSpec:
-    """A specification with goal, model and prompts as the changes say."""
+    """A specification with goal, model, prompts and builds as the changes say."""
     settings = dict(spec.settings)
     prompts = {one.of: one.now for one in made if one.what == "prompt"}
     if prompts:
@@ -98,4 +108,6 @@ def changed(spec: RunSpec, made: tuple[Change, ...]) -> RunSpec:
             settings["model"] = one.now
         elif one.what == "goal":
             goal = str(one.now)
-    return spec.model_copy(update={"goal": goal, "settings": settings})
+    builds = {one.of: {"build": one.now} for one in made if one.what == "build"}
+    agents = tuple(one.model_copy(update=builds.get(one.name, {})) for one in spec.agents)
+    return spec.model_copy(update={"goal": goal, "settings": settings, "agents": agents})

@@ -36,6 +36,13 @@ def override_options(function: Function) -> Function:
             metavar="AGENT[.PREDICTOR]=TEXT",
             help="Other instructions of a DSPy module; {instructions} stands for those that it has.",
         ),
+        click.option(
+            "--build",
+            "builds",
+            multiple=True,
+            metavar="AGENT=BUILD",
+            help="Have only workers run an agent whose build of it is this one, or goes on from it.",
+        ),
         click.option("--model", metavar="MODEL", help="Another language model."),
         click.option("--topic", metavar="TEXT", help="Another topic of the task at which the runs part."),
         click.option("--goal", metavar="TEXT", help="Another goal."),
@@ -45,22 +52,34 @@ def override_options(function: Function) -> Function:
 
 
 def request_of(
-    identity: str | None, prompts: Sequence[str], model: str | None, topic: str | None, goal: str | None
+    identity: str | None,
+    prompts: Sequence[str],
+    builds: Sequence[str],
+    model: str | None,
+    topic: str | None,
+    goal: str | None,
 ) -> PartRequest:
     """:raises InvalidMessage: naming the override that is wrong."""
     given: dict[str, Any] = {"id": identity, "model": model, "topic": topic, "goal": goal}
-    texts: dict[str, str] = {}
-    for prompt in prompts:
-        name, equals, text = prompt.partition("=")
-        if not equals:
-            raise InvalidSettings("--prompt", f"{prompt!r} has no text", "write AGENT=TEXT")
-        texts[name] = text
-    fields = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    given["prompts"] = _by_agent("--prompt", prompts, "text")
+    given["builds"] = _by_agent("--build", builds, "build")
     try:
-        return PartRequest.model_validate({**fields, "prompts": texts})
+        return PartRequest.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidMessage(dotted(first["loc"]), first["msg"], "give another") from None
+
+
+def _by_agent(option: str, pairs: Sequence[str], what: str) -> dict[str, str]:
+    """What `AGENT=…` says of each agent."""
+    told: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidSettings(option, f"{pair!r} has no {what}", f"write AGENT={what.upper()}")
+        told[name] = value
+    return told
 
 
 def point_of(at: str) -> tuple[str, int | None]:

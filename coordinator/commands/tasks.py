@@ -93,16 +93,17 @@ async def _list_stranded(invocation: Invocation, prefix: str, status: str | None
 async def listed_stranded(
     operator: Operator, run: str, status: str | None, agent: str | None
 ) -> Sequence[Mapping[str, Any]]:
-    """Tasks of a run whose journals no living worker goes on from, each with the reason and the remedy."""
+    """Tasks of a run that no living worker may run, each with the reason and the remedy."""
     offers = await operator.offers()
+    asked = {one.name: one.build for one in (await operator.records.run(run)).spec.agents if one.build}
     directions = await operator.records.directions(run)
     tasks = await operator.records.tasks(run)
     return [
         {
             **as_json(task, directions),
-            "stranded": {"reason": why_stranded(task, offers), "remedy": remedy(task, run)},
+            "stranded": {"reason": why_stranded(task, offers, asked), "remedy": remedy(task, run, asked)},
         }
-        for task in stranded_tasks(tasks, offers)
+        for task in stranded_tasks(tasks, offers, asked)
         if status in {None, task.status} and agent in {None, task.agent}
     ]
 

@@ -6,7 +6,7 @@ from blackboard.state import OPEN, RunState, StepKey, TaskRow
 from coordinator.builds import goes_on, needed
 from coordinator.decision import AnswerClaim, Claim, Decision, Env, RecordSteps, Reply, ReplyOnceOnDisk
 from protocol.artifacts import canonical_json
-from protocol.messages import REPLY_BYTES, ClaimRequest, Lease, RecordReply, Refusal, Step
+from protocol.messages import REPLY_BYTES, Lease, RecordReply, Refusal, Step
 
 GRANT_BYTES = 600
 """What a grant takes in a reply besides goal, settings, topic and inputs."""
@@ -33,8 +33,9 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
         if task is None or reason:
             refused.append(Refusal(task=lease.task, token=lease.token, reason=reason))
             continue
-        if task.steps and task.status == "dispatched" and not _goes_on(task, request):
-            reason = f"build {task.written_by} wrote the journal, which this one does not go on from"
+        build = needed(task, state.builds)
+        if build and task.status == "dispatched" and not goes_on(request.builds.get(task.agent, ()), build):
+            reason = f"it needs build {build}, which this one does not go on from"
             refused.append(Refusal(task=lease.task, token=lease.token, reason=reason, elsewhere=True))
             continue
         room -= common + _own_bytes(state, task)
@@ -61,10 +62,6 @@ def claim(state: RunState, command: Claim, env: Env) -> Decision:
 def _own_bytes(state: RunState, task: TaskRow) -> int:
     direction = state.directions[task.direction]
     return GRANT_BYTES + len(direction.topic.encode()) + INPUT_BYTES * len(direction.inputs)
-
-
-def _goes_on(task: TaskRow, request: ClaimRequest) -> bool:
-    return goes_on(request.builds.get(task.agent, ()), needed(task))
 
 
 def _refusal(state: RunState, task: TaskRow | None, command: Claim, lease: Lease) -> str:

@@ -167,7 +167,7 @@ def wanted(
 ) -> dict[str, int]:
     """Slots that the run could keep busy now, by agent: running, dispatched, due again, and new visits.
 
-    Tasks whose journals none of `offers` goes on from want none. An agent one of whose tasks waits for a
+    Tasks that none of `offers` may run want none. An agent one of whose tasks waits for a
     provider of `shut` wants one at most, to probe it.
     """
     demand = Counter(state.busy)
@@ -175,14 +175,16 @@ def wanted(
         return {agent: count for agent, count in demand.items() if count}
     purse = Purse(state, now_ms)
     queued = [state.tasks[identity] for identity in state.queued]
-    barred = () if offers is None else {task.id for task in stranded(queued, offers)}
+    barred = () if offers is None else {task.id for task in stranded(queued, offers, state.builds)}
     for task in queued:
         if task.not_before_ms <= now_ms and not purse.refusal(task.agent) and task.id not in barred:
             demand[task.agent] += 1
     demand.update(state.directions[identity].agent for identity in state.asked)
     for agent in state.spec.agents:
         if may_visit(state, agent.name, now_ms):
-            demand[agent.name] += _new_visits(state, agent.name)
+            left = Room(state, offers).left(agent.name, agent.build)
+            visits = _new_visits(state, agent.name)
+            demand[agent.name] += visits if left is None else max(0, min(visits, left))
     for agent in held_back(state, shut) if shut else ():
         demand[agent] = min(demand[agent], state.busy[agent] + 1)
     for agent in state.limited:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from blackboard import events as ev
 from blackboard.events import Event
 from blackboard.state import OPEN, RunState, TaskRow
+from coordinator.builds import needed
 from coordinator.decision import Cancel, Decision, Env, Lost, Reply, SendDrop, Stopped, Sweep
 from coordinator.decisions.directions import finishers, finishing
 from coordinator.decisions.dispatch import exploration_limit, is_late
@@ -79,7 +80,7 @@ def _strand(state: RunState, tasks: Sequence[str], env: Env) -> list[Event]:
             task=task.id,
             token=task.token,
             cause="stranded",
-            reason=f"no living worker goes on from what build {task.written_by} recorded",
+            reason=f"no living worker goes on from build {needed(task, state.builds)}",
             uses_attempt=False,
         )
         for task in dispatched

@@ -3,10 +3,11 @@
 import pytest
 
 from blackboard import events as ev
-from coordinator.builds import Offer, remedy, stranded, why_stranded
-from coordinator.decision import AnswerClaim, Claim, Loss, Lost, RecordSteps, Redispatch, Sweep
+from blackboard.spec import AgentSpec, RunSpec
+from coordinator.builds import Offer, Room, remedy, stranded, why_stranded
+from coordinator.decision import AnswerClaim, Claim, Lead, Loss, Lost, RecordSteps, Redispatch, Sweep
 from coordinator.decisions.dispatch import wanted
-from protocol.messages import ClaimRequest, Lease, RecordRequest, Step
+from protocol.messages import ClaimRequest, FollowUp, Lease, RecordRequest, Step
 from tests.support.table import Table
 
 
@@ -117,7 +118,7 @@ def test_a_dispatch_that_nobody_may_claim_any_more_is_taken_back_and_uses_no_att
     for _ in range(30):
         tries = row.tries
         (lease,) = dispatched(table, offer("b1"))
-        barred = stranded([row], [offer("b2")])
+        barred = stranded([row], [offer("b2")], {})
         table.do(Sweep(stranded=[one.id for one in barred]))
         assert (row.status, row.tries) == ("queued", tries)
         assert claimed(table, lease, "b1").granted == ()
@@ -136,18 +137,64 @@ def test_a_stranded_task_wants_no_slot_and_says_why_and_what_to_do(table):
     before = wanted(table.state, table.now_ms, offers=[offer("b1")])["explore"]
     offers = [offer("b2"), offer("b2"), offer()]
     assert wanted(table.state, table.now_ms, offers=offers)["explore"] == before - 1
-    assert list(stranded([task], offers)) == [task]
-    assert why_stranded(task, offers) == (
+    assert list(stranded([task], offers, {})) == [task]
+    assert why_stranded(task, offers, {}) == (
         "build b1 of agent explore recorded 3 steps, and no living worker goes on from it; "
         "builds there: b2 (2), none told (1)"
     )
-    assert why_stranded(task, [offer("b1", agent="other")]).endswith("no living worker offers the agent")
-    assert "--build b1" in remedy(task, "run-1")
-    assert f"coordinator fork run-1 --at {task.id}" in remedy(task, "run-1")
+    assert why_stranded(task, [offer("b1", agent="other")], {}).endswith("no living worker offers the agent")
+    assert "--build b1" in remedy(task, "run-1", {})
+    assert f"coordinator fork run-1 --at {task.id}" in remedy(task, "run-1", {})
 
 
 def test_a_task_that_runs_is_not_stranded(table):
     lease = table.dispatch()
     claimed(table, lease, "b1")
     record(table, lease, "a step")
-    assert list(stranded([table.task(lease)], [offer("b2")])) == []
+    assert list(stranded([table.task(lease)], [offer("b2")], {})) == []
+
+
+@pytest.fixture
+def asking():
+    """A run that asks for build b2 of its agent."""
+    agents = (AgentSpec(name="explore", build="b2"),)
+    table = Table(
+        RunSpec(run="run-1", goal="find out", agents=agents, roots=(FollowUp(agent="explore", topic="a"),))
+    )
+    table.do(Lead("c1"))
+    yield table
+    table.check()
+
+
+def test_a_run_that_asks_for_a_build_has_its_tasks_granted_to_that_build_alone(asking):
+    lease = asking.dispatch()
+    for told in ((), ("b1",)):
+        (refusal,) = claimed(asking, lease, *told).refused
+        assert (refusal.elsewhere, refusal.reason) == (
+            True,
+            "it needs build b2, which this one does not go on from",
+        )
+    assert claimed(asking, lease, "b3", "b2").granted == (lease,)
+
+
+@pytest.mark.parametrize(
+    ("offers", "visits"),
+    [([offer("b1")], 0), ([offer("b1"), offer("b2", free=3)], 3), ([offer("b2")], None), ([], 0)],
+)
+def test_it_wants_slots_for_visits_as_far_as_workers_have_the_build(asking, offers, visits):
+    assert Room(asking.state, offers).left("explore", "b2") == visits
+    wanting = wanted(asking.state, asking.now_ms, offers=offers).get("explore", 0)
+    assert wanting == visits if visits is not None else wanting > 3
+
+
+def test_its_tasks_are_stranded_without_a_worker_of_the_build_whoever_wrote_their_journals(asking):
+    lease = asking.dispatch()
+    assert claimed(asking, lease, "b2").granted
+    record(asking, lease, "a step")
+    lose(asking, lease)
+    task, offers = asking.task(lease), [offer("b1")]
+    assert list(stranded([task], offers, asking.state.builds)) == [task]
+    assert why_stranded(task, offers, asking.state.builds).startswith(
+        "the run asks for build b2 of agent explore"
+    )
+    assert remedy(task, "run-1", asking.state.builds) == "start a worker with --build b2 and that code"

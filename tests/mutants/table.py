@@ -51,8 +51,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a journal goes to whatever build claims it",
         CLAIMS,
-        'if task.steps and task.status == "dispatched" and not _goes_on(task, request):',
-        "if False:",
+        'and task.status == "dispatched" and not goes_on(',
+        "and False and goes_on(",
         ("tests/decisions/test_builds.py",),
     ),
     Mutant(
@@ -65,8 +65,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a dispatch that nobody may claim uses up an attempt",
         ENDING,
-        'what build {task.written_by} recorded",\n            uses_attempt=False,\n',
-        'what build {task.written_by} recorded",\n',
+        'from build {needed(task, state.builds)}",\n            uses_attempt=False,\n',
+        'from build {needed(task, state.builds)}",\n',
         ("tests/decisions/test_builds.py",),
     ),
     Mutant(

@@ -8,8 +8,12 @@ import anyio
 from agents.agent import Agent, Context, Discovery, agent
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from coordinator.builds import stranded
+from coordinator.forking import Forking
+from coordinator.history import Point
 from coordinator.observations import Backlog
+from coordinator.overrides import Overrides
 from protocol.messages import FollowUp
+from protocol.transport.memory import MemoryTransport
 from tests.support.swarm import swarm
 from tests.support.virtual import run_virtually
 
@@ -65,7 +69,7 @@ def test_waiting_tasks_are_stranded_while_no_worker_goes_on_from_them_and_end_on
             attempts = {task.attempt for task in tasks.values()}
             assert attempts <= {1, 2}, "once, while the worker that is gone was not given up yet"
             offers = coordinator._shares.offers
-            assert len(list(stranded(tasks.values(), offers))) == TASKS
+            assert len(list(stranded(tasks.values(), offers, {}))) == TASKS
             seen = [one.stranded for one in hive.seen if isinstance(one, Backlog)]
             assert seen[-1] == TASKS
             other = await hive.submit(spec("run-2", 2))
@@ -103,5 +107,34 @@ def test_in_a_mixed_fleet_each_journal_finds_a_worker_of_its_build_however_few_t
             assert {by[task] for task in state.tasks} == {"b1"}
             assert {task.tries for task in state.tasks.values()} == {1}
             assert set(paid.values()) == {1}
+
+    run_virtually(main)
+
+
+def test_a_fork_may_ask_for_a_build_and_then_has_workers_of_no_other():
+    paid: Counter[str] = Counter()
+    by: dict[str, str] = {}
+
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            hive.start_worker("old", orders("b1", paid, by=by), slots=8)
+            run = await hive.submit(spec())
+            assert (await hive.ended(run)).status == "done"
+            assert set(by.values()) == {"b1"}
+            by.clear()
+            forking = Forking(hive.store, MemoryTransport(hive.bus), 10)
+            first = min((await hive.task_rows(run)).values(), key=lambda task: task.began)
+            overrides = Overrides(builds={"order": "b2"})
+            parted = await forking.part(
+                run, "fork", Point(first.id), overrides, "run-2", now_ms=hive.clock.now_ms()
+            )
+            assert parted.spec.agents[0].build == "b2"
+            await anyio.sleep(600)
+            assert not by, "no worker has that build"
+            hive.start_worker("new", orders("b2", paid, by=by), slots=2)
+            assert (await hive.ended("run-2")).status == "done"
+            assert set(by.values()) == {"b2"}
+            await hive.check("run-2")
 
     run_virtually(main)

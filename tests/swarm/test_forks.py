@@ -455,6 +455,7 @@ def test_what_was_asked_and_answered_is_shared_with_the_task_that_asked():
             {"prompts": {"walk": "slowly"}},
             "prompts.walk: run run-1 has no agent 'walk'; name one of talk, sum",
         ),
+        (2, {"builds": {"walk": "2"}}, "builds.walk: run run-1 has no agent 'walk'; name one of talk, sum"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_field_and_the_remedy(step: int, changes, words: str):

@@ -67,6 +67,7 @@ def test_what_is_wrong_with_a_fork_is_said(shell: Shell, noted: str, task: str) 
     assert "no task 'task-none'" in shell("fork", noted, "--at", "task-none", code=3).err
     assert "no run 'nothing'" in shell("fork", "nothing", "--at", task, code=3).err
     assert "--at" in shell("fork", noted, "--at", f"{task}:x", code=2).err
+    assert "write AGENT=BUILD" in shell("fork", noted, "--at", task, "--build", "2", code=2).err
     assert "has recorded 1 steps" in shell("fork", noted, "--at", f"{task}:9", code=2).err
     assert "no task of run" in shell("fork", noted, "--at", task, "--model", "openai/x", code=2).err
     assert "has no agent 'nobody'" in shell("replay", noted, "--prompt", "nobody=so", code=2).err
