@@ -37,6 +37,8 @@ DEMAND_SECONDS = 1.0
 ANY_NUMBER = 1_000_000
 """What a new run is taken to want until its leader has said so."""
 SHARES_SECONDS = 0.25
+"""How often slots are split. Not at each beat: it takes a look at every worker, and a thousand of them beat a
+hundred times a second."""
 TOPOLOGY_SECONDS = 10.0
 BUS_RETRY_SECONDS = 1.0
 BUS_FAILURES = 2
@@ -154,7 +156,6 @@ class Coordinator:
         if beat is None:
             return
         self._fleet.heard(beat, anyio.current_time())
-        self._share()
         held: dict[str, list[Held]] = {}
         for lease in beat.held:
             held.setdefault(lease.run, []).append(lease)

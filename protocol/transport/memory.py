@@ -97,6 +97,8 @@ class MemoryBus:
         self.streams: dict[str, MemoryStream] = {}
         self.pullers: list[MemoryPuller] = []
         self._subscriptions: list[_Subscription] = []
+        self._exact: dict[str, list[_Subscription]] = {}
+        """Plain subscriptions without wildcards, by subject: there may be one per worker."""
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = anyio.Event()
 
@@ -139,11 +141,15 @@ class MemoryBus:
         return bool(chosen), bool(streams)
 
     def add(self, subscription: _Subscription) -> None:
-        self._subscriptions.append(subscription)
+        self._list_of(subscription).append(subscription)
 
     def remove(self, subscription: _Subscription) -> None:
         subscription.active = False
-        self._subscriptions.remove(subscription)
+        self._list_of(subscription).remove(subscription)
+
+    def _list_of(self, subscription: _Subscription) -> list[_Subscription]:
+        exact = not subscription.queue and not {"*", ">"}.intersection(subscription.pattern.split("."))
+        return self._exact.setdefault(subscription.pattern, []) if exact else self._subscriptions
 
     def _subscribers(self, subject: str) -> list[_Subscription]:
         """Every plain subscription, and of each queue group the one that waited longest."""
@@ -152,7 +158,8 @@ class MemoryBus:
         for one in groups.values():
             self._subscriptions.remove(one)
             self._subscriptions.append(one)
-        return [one for one in matching if not one.queue or groups[one.queue] is one]
+        chosen = [one for one in matching if not one.queue or groups[one.queue] is one]
+        return [*self._exact.get(subject, ()), *chosen]
 
     def _deliver(self, now: float) -> None:
         for stream in self.streams.values():
