@@ -1,6 +1,6 @@
 """Runs an attack and keeps its figures, with the commit and the machine, in `report.json`.
 
-python -m tests.reliability.measure replays|model|simulation|points|chaos|mutants [options of the tool]
+python -m tests.reliability.measure replays|model|simulation|points|crowd|chaos|mutants [options of the tool]
 """
 
 import json
@@ -18,6 +18,7 @@ TOOLS = {
     "model": "tests.model.worlds",
     "simulation": "tests.sim.campaign",
     "points": "tests.sim.points",
+    "crowd": "tests.swarm.crowd",
     "chaos": "tests.chaos.chaos",
     "mutants": "tests.mutants.run",
 }

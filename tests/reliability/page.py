@@ -45,6 +45,18 @@ def _points(found: Found) -> str:
     return f"{found['tried']:,} of {found['points']:,} points were tried: **{found['failed']} failed**."
 
 
+def _crowd(found: Found) -> str:
+    said = ", ".join(f"{count:,} {word}" for word, count in found["messages"].items())
+    return (
+        f"{found['silent']:,} of {found['workers']:,} workers fell silent. The last of their "
+        f"{found['held']:,} tasks ran elsewhere {found['seconds']:g} s\nlater; "
+        f"{found['requeued']:,} tasks were requeued, {found['dispatched']:,} dispatched, "
+        f"{found['second_moves']:,} of them twice. Messages from the silence on:\n"
+        f"{said}; at most {found['peak_per_second']:,} in a second, beats aside: "
+        f"**{len(found['problems'])} problems**."
+    )
+
+
 def _model(found: Found) -> str:
     rows = [
         (
@@ -103,6 +115,7 @@ PARTS = {
     "simulation": _simulation,
     "replays": _replays,
     "points": _points,
+    "crowd": _crowd,
     "model": _model,
     "chaos": _chaos,
     "mutants": _mutants,

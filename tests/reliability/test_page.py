@@ -21,6 +21,7 @@ def test_every_attack_has_reported_and_nothing_failed() -> None:
     for name in ("simulation", "chaos"):
         assert REPORT[name]["found"]["failed"] == []
     assert REPORT["points"]["found"]["failed"] == 0
+    assert REPORT["crowd"]["found"]["problems"] == []
 
 
 def test_the_fixes_that_are_named_are_in_the_history() -> None:
