@@ -96,6 +96,8 @@ class Restarts:
             if info.get("aof_enabled") == "1" and info.get("aof_last_rewrite_time_sec") == "-1":
                 await exchange(connection, [("BGREWRITEAOF",)])
         except ResponseError as error:
+            if "in progress" in str(error):
+                return  # another client was first
             _log.warning("after a power loss have Redis write its append-only file anew: %s", error)
 
 
