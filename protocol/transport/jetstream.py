@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import anyio
-import nats.errors
 from anyio import AsyncContextManagerMixin
 
 from protocol.errors import MessageTooLarge, NoResponder, ReplyTimeout, TransportUnavailable
@@ -24,6 +23,7 @@ from protocol.transport.contract import (
     StreamSpec,
 )
 from protocol.transport.jetstream_client import HotClient, header_block
+from protocol.transport.jetstream_library import errors
 from protocol.transport.jetstream_messages import CoreMessage
 from protocol.transport.jetstream_pull import JetStreamPuller, PullTiming
 from protocol.transport.jetstream_replies import Answer, Replies
@@ -235,7 +235,7 @@ class JetStreamTransport(AsyncContextManagerMixin):
         )
         try:
             await asyncio.wait_for(attempt, settings.connect_timeout_seconds)
-        except (OSError, nats.errors.Error, TimeoutError) as error:
+        except (OSError, errors.Error, TimeoutError) as error:
             cause = self._client.last_error or error
             raise TransportUnavailable(f"connecting to {_shown(settings.servers)}", _text(cause)) from error
 

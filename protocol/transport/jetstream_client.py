@@ -12,10 +12,8 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription
-
 from protocol.errors import MessageTooLarge, TransportUnavailable
+from protocol.transport.jetstream_library import Client, Subscription
 
 RawHandler = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Takes subject, reply subject, data and the unparsed header block; must return at once."""

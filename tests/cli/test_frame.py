@@ -55,6 +55,19 @@ def test_a_command_imports_nothing_heavy_before_it_is_needed(tmp_path: Path, mod
     assert [name for name in HEAVY if name in out] == []
 
 
+def test_the_bus_is_imported_without_aiohttp_which_others_may_import_afterwards(tmp_path: Path) -> None:
+    script = "import sys, protocol.transport.jetstream; print('aiohttp' in sys.modules); import aiohttp"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n")
+
+
 def test_help_lists_every_verb_with_one_line(tmp_path: Path) -> None:
     answer = coordinator("--help", home=tmp_path)
     for verb, line in cli.VERBS.items():
