@@ -107,10 +107,14 @@ class Dispatcher:
             self._group.wake()
 
     def _barred(self, now: float) -> list[str]:
-        """Dispatched tasks that no worker may claim. A new leader allows workers to be heard first."""
+        """Dispatched tasks that will only be offered to workers who may not claim them.
+
+        Where nobody offers their agent at all they wait on the bus. A new leader lets workers be heard first.
+        """
         if now - self._since < self._office.settings.liveness.grace_seconds:
             return []
-        return [task.id for task in self._stranded(self._group.run.state.dispatched)]
+        offered = {agent for offer in self._office.shares.offers for agent in offer.agents}
+        return [task.id for task in self._stranded(self._group.run.state.dispatched) if task.agent in offered]
 
     def _stranded(self, tasks: Iterable[str]) -> Iterable[TaskRow]:
         known = self._group.run.state.tasks

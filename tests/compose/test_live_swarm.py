@@ -93,6 +93,7 @@ async def living_swarm(folder: Path) -> AsyncGenerator[Swarm]:
         [free_port() for _ in range(2)],
         folder,
     )
+    (folder / "swarmboard.toml").write_text("[limits.agents.explore]\nconcurrent = 50\n")
     try:
         for service, ports, health in (
             ("coordinator", swarm.coordinators, "/readyz"),

@@ -18,6 +18,7 @@ NOT_RUN = {
         "README.md",
         "no Docker engine runs on the build machines; tests/compose runs the same commands and files",
     ),
+    ("docs/control.md", "tests/verbs/test_limits.py reads such a file"),
     ("docs/durable-agents.md", "tests/verbs/test_prices.py reads such a file"),
     (
         "docs/operations.md",

@@ -29,6 +29,7 @@ OUTCOME = [
     "usage",
     "seconds",
     "report",
+    "warnings",
 ]
 FINDING = ["path", "start_line", "end_line", "quote", "direction", "reward", "artifact"]
 DIRECTION = ["topic", "parent", "visits", "mean_reward"]
