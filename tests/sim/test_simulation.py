@@ -19,7 +19,7 @@ from tests.sim.plan import Fault
 from tests.sim.simulate import described, simulate
 
 ROOT = Path(__file__).parents[2]
-GROUPS, SEEDS = 10, 10
+GROUPS, SEEDS = 10, 6
 FAULTS = 25
 """Of a seed, or more: so twenty thousand of them have half a million."""
 
