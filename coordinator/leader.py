@@ -40,6 +40,7 @@ class Leader:
         self._token = token
         self._since = anyio.current_time()
         self._leading = False
+        self._over = False
         self._group: GroupCommit | None = None
         self._run: Run
         self._inbox: Inbox
@@ -131,6 +132,8 @@ class Leader:
         consumers = [discovery_consumer(self._id), *(task_consumer(agent.name) for agent in agents)]
         for drift in await self._office.transport.ensure((), consumers):
             self._office.observers.notify(BusDrift(drift.name, drift.remedy))
+        if self._over:  # it ended meanwhile: what was taken away may have been made again
+            await self._office.transport.delete_consumer(consumers[0].stream, consumers[0].durable)
 
     async def _open(self, group: GroupCommit, stack: AsyncExitStack) -> Dispatcher:
         """Starts to listen: board requests of this run, its discoveries; and asks all workers to beat."""
@@ -184,6 +187,7 @@ class Leader:
 
     async def _finish(self, head: int) -> LeadEnd:
         """The run is over: take its queue away, then let it expire. Should either fail, both are repeated."""
+        self._over = True
         consumer = discovery_consumer(self._id)
         await self._office.transport.delete_consumer(consumer.stream, consumer.durable)
         keep_seconds = self._run.state.spec.keep_seconds or self._office.settings.retention.keep_seconds
