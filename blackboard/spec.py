@@ -141,3 +141,8 @@ class RunSpec(Record):
     def namespace(self) -> str:
         """The run in whose name ids are derived."""
         return self.run if self.origin is None else self.origin.root
+
+    @property
+    def builds(self) -> dict[str, str]:
+        """The builds that the run asks for, by agent."""
+        return {agent.name: agent.build for agent in self.agents if agent.build}

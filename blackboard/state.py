@@ -252,7 +252,7 @@ class RunState:
             agent.name for agent in self.spec.agents if agent.max_running or agent.per_minute
         )
         self.finishing = frozenset(agent.name for agent in self.spec.agents if agent.trigger == "finish")
-        self.builds = {agent.name: agent.build for agent in self.spec.agents if agent.build}
+        self.builds = self.spec.builds
         self.metered = meters(self.spec.budget) or any(agent.budget for agent in self.spec.agents)
 
     @property

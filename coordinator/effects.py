@@ -89,8 +89,8 @@ class Release:
                     self._ring(effect.inquiry)
         self._outbox.publish(self._run.state, dispatches)
         for worker in sorted({*settled, *stale, *drops}):
-            receipts = tuple(settled[worker]), tuple(stale[worker])
-            control = Control(settled=receipts[0], stale=receipts[1], drop=tuple(drops[worker]))
+            counted, refused = tuple(settled[worker]), tuple(stale[worker])
+            control = Control(settled=counted, stale=refused, drop=tuple(drops[worker]))
             self._office.post.control(worker, control)
 
     async def _reply_once_on_disk(self, effect: ReplyOnceOnDisk) -> None:

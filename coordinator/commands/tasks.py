@@ -95,7 +95,7 @@ async def listed_stranded(
 ) -> Sequence[Mapping[str, Any]]:
     """Tasks of a run that no living worker may run, each with the reason and the remedy."""
     offers = await operator.offers()
-    asked = {one.name: one.build for one in (await operator.records.run(run)).spec.agents if one.build}
+    asked = (await operator.records.run(run)).spec.builds
     directions = await operator.records.directions(run)
     tasks = await operator.records.tasks(run)
     return [

@@ -41,31 +41,25 @@ def test_help_comes_in_under_half_a_second(tmp_path: Path, command) -> None:
     assert min(seconds) < 0.5
 
 
+def python(script: str, *, home: Path) -> str:
+    """What a script prints that must end well."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(home), capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
 @pytest.mark.parametrize("module", ["coordinator.cli", "agents.cli"])
 def test_a_command_imports_nothing_heavy_before_it_is_needed(tmp_path: Path, module: str) -> None:
     script = f"import sys, {module}; print(*sorted(sys.modules))"
-    out = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    out = python(script, home=tmp_path).split()
     assert [name for name in HEAVY if name in out] == []
 
 
 def test_the_bus_is_imported_without_aiohttp_which_others_may_import_afterwards(tmp_path: Path) -> None:
     script = "import sys, protocol.transport.jetstream; print('aiohttp' in sys.modules); import aiohttp"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "False\n")
+    assert python(script, home=tmp_path) == "False\n"
 
 
 def test_help_lists_every_verb_with_one_line(tmp_path: Path) -> None:
