@@ -1,36 +1,24 @@
-"""The circuit breakers of all providers, as one small record of the store that every coordinator may change.
-
-Each version of the record has one writer: whoever comes second decides again on what the first has written.
-So no coordinator must lead, none can do harm when it wakes up late, and the record survives all processes.
-"""
+"""The circuit breakers of all providers, in a record that every coordinator may change."""
 
 from collections.abc import Callable
 
 from blackboard.store import BlackboardStore
 from coordinator.breaker import closed
+from coordinator.shared_record import SharedRecord
 from protocol.errors import NotFound
 from protocol.providers import Breaker, Breakers
 
-NAME = "providers"
 QUIET_LIMIT = 100
 """Closed breakers that are kept; those that were closed longest ago go first."""
 
 Change = Callable[[Breaker], Breaker]
 
 
-class BreakerRecord:
-    """Reads and changes the record.
-
-    :raises StoreUnavailable: from every method.
-    """
+class BreakerRecord(SharedRecord[Breakers]):
+    """Reads and changes the record."""
 
     def __init__(self, store: BlackboardStore) -> None:
-        self._store = store
-
-    async def read(self) -> Breakers:
-        number, value = await self._store.shared(NAME)
-        breakers = Breakers.model_validate_json(value).breakers if value else ()
-        return Breakers(number=number, breakers=breakers)
+        super().__init__(store, "providers", Breakers)
 
     async def change(self, provider: str, change: Change, known: Breakers | None = None) -> Breakers:
         """Decides on the newest version (`known`, if it is) until that is written, or changes nothing."""
@@ -42,7 +30,7 @@ class BreakerRecord:
                 return record
             others = [one for one in record.breakers if one.provider != provider]
             record = Breakers(number=record.number + 1, breakers=_kept([*others, after]))
-            if await self._store.share(NAME, record.number, record.model_dump_json().encode()):
+            if await self.write(record):
                 return record
             record = await self.read()
 

@@ -4,25 +4,15 @@ from collections.abc import Sequence
 
 from blackboard.store import BlackboardStore
 from coordinator.settings import Limits
+from coordinator.shared_record import SharedRecord
 from protocol.limits import Kind, LimitTable, Quota, Quotas
 
-NAME = "limits"
 
-
-class QuotaRecord:
-    """Reads and writes the record. :raises StoreUnavailable: from every method."""
+class QuotaRecord(SharedRecord[Quotas]):
+    """Reads and writes the record."""
 
     def __init__(self, store: BlackboardStore) -> None:
-        self._store = store
-
-    async def read(self) -> Quotas:
-        """The newest version."""
-        number, value = await self._store.shared(NAME)
-        return Quotas.model_validate_json(value).model_copy(update={"number": number}) if value else Quotas()
-
-    async def write(self, quotas: Quotas) -> bool:
-        """False where somebody has written this version."""
-        return await self._store.share(NAME, quotas.number, quotas.model_dump_json().encode())
+        super().__init__(store, "limits", Quotas)
 
 
 def overview(record: Quotas, settings: Limits) -> Sequence[Quota]:
