@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.sim.campaign import report
-from tests.support.results import BLOCK, Line, Results, attack
+from tests.support.results import BLOCK, BLOCKS_PER_PROCESS, Line, Results, attack
 
 
 def _block(seeds: range) -> Line:
@@ -27,3 +27,9 @@ def test_what_a_campaign_did_is_not_done_again_and_counts(tmp_path: Path) -> Non
     assert whole == {
         "seeds": BLOCK + 3, "failed": [BLOCK - 1, BLOCK + 2], "virtual_hours": 0.02, "faults": {"kill": 4},
     }  # fmt: skip
+
+
+def test_a_long_attack_outlives_its_processes() -> None:
+    blocks = 2 * BLOCKS_PER_PROCESS + 1
+    done = attack(Results(None, "abc"), _block, range(blocks * BLOCK), 2)
+    assert report(done)["seeds"] == blocks * BLOCK

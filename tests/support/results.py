@@ -2,8 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ Line = Mapping[str, Any]
 BLOCK = 20
 """Numbers that make a line."""
 BLOCKS_PER_PROCESS = 25
+"""Then processes begin anew, for what they hold on to; `max_tasks_per_child` can hang (CPython 115634)."""
 
 
 def commit() -> str:
@@ -52,9 +54,11 @@ def attack(results: Results, block: Callable[[range], Line], numbers: range, job
     return [results.done[key] for key in wanted]
 
 
-def _side_by_side(block: Callable[[range], Line], parts: Iterable[range], jobs: int) -> Iterator[Line]:
+def _side_by_side(block: Callable[[range], Line], parts: Sequence[range], jobs: int) -> Iterator[Line]:
     if jobs == 1:
         yield from map(block, parts)
         return
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=BLOCKS_PER_PROCESS) as pool:
-        yield from pool.map(block, parts)
+    together = jobs * BLOCKS_PER_PROCESS
+    for at in range(0, len(parts), together):
+        with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+            yield from pool.map(block, parts[at : at + together])
