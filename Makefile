@@ -54,8 +54,8 @@ labels: $(READY) ## Kill a run once at each point that it passes (some minutes)
 soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
 	nice $(BIN)/python bench/soak.py
 
-mutants: $(READY) ## Break decisions on purpose and see that tests notice
-	$(BIN)/python -m tests.mutants.run
+mutants: $(READY) ## Break one thing at a time on purpose and see what notices (an hour; goes on where it was cut)
+	nice $(BIN)/python -m tests.mutants.run --modes tests,model,simulation --seeds 12 --results .mutants.jsonl
 
 model: $(READY) ## Search millions of states of a small world around the decisions (STATES=3000000)
 	nice $(BIN)/python -m tests.model.worlds --states $(STATES)

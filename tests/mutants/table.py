@@ -20,6 +20,8 @@ class Mutant:
     new: str
     suite: tuple[str, ...] = SUITE
     """The tests that must notice, the quickest first."""
+    equivalent: str = ""
+    """Why nothing can notice it, where the promises hold nevertheless."""
 
     def places(self, root: Path) -> int:
         """How often `old` stands in the file; 1 while the table is up to date."""

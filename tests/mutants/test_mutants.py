@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from tests.mutants.run import ALL, ROOT, judge
+from tests.mutants.run import ALL
 from tests.mutants.table import CLAIMS, ENDING, EVOLVE, MUTANTS, RESULTS, Mutant
+from tests.mutants.trial import ROOT, judge
 
 DECIDED_ALONE = [mutant for mutant in MUTANTS if mutant.file in {CLAIMS, RESULTS, ENDING, EVOLVE}]
 SAMPLE = random.Random(len(MUTANTS)).sample(DECIDED_ALONE, 3)

@@ -82,11 +82,29 @@ def _chaos(found: Found) -> str:
     )
 
 
-def _mutants(found: Sequence[Found]) -> str:
-    caught = sum(bool(one["caught"] or one["model"] or one["seeds"]) for one in found)
-    rows = [(one["mutant"], _tests(one), _word(one["model"]), _seeds(one)) for one in found]
-    table = _table(("error", "tests", "search", "seeds that failed"), rows)
-    return f"**{caught} of {len(found)}** were noticed. — stands for a mode that was not asked.\n\n{table}"
+def _mutants(found: Found) -> str:
+    every: Sequence[Found] = found["mutants"]
+    counted = [one for one in every if not one["equivalent"]]
+    rows = [(one["mutant"], _tests(one), _word(one["model"]), _seeds(one)) for one in every]
+    table = _table(("error", "tests", "search", f"seeds of {found['seeds']}"), rows)
+    equal = [f"- *{one['mutant']}*: {one['equivalent']}" for one in every if one["equivalent"]]
+    aside = ["", "Nothing can notice these, and no promise breaks:", "", *equal] if equal else []
+    noticed = (
+        f"**{sum(map(_noticed, counted))} of {len(counted)}** were noticed: "
+        f"{_by(counted, 'caught')} by tests, "
+        f"{_by(counted, 'model')} by the search of {found['states']:,} states of each world,\n"
+        f"{_by(counted, 'seeds')} by {found['seeds']} seeds of the simulation. "
+        "— stands where a mode does not enter the function that is broken."
+    )
+    return "\n".join([noticed, "", table, *aside])
+
+
+def _noticed(one: Found) -> bool:
+    return bool(one["caught"] or one["model"] or one["seeds"])
+
+
+def _by(mutants: Sequence[Found], mode: str) -> int:
+    return sum(bool(one[mode]) for one in mutants)
 
 
 def _tests(one: Found) -> str:

@@ -63,6 +63,11 @@ def test_a_judge_that_misleads_decides_nothing(judge: str) -> None:
     assert max(rewards) - min(rewards) < 0.03
 
 
+def test_a_judge_decides_nothing_before_enough_was_verified() -> None:
+    assert judged_by("good", judgements=29).trust() == 0.0
+    assert judged_by("good", judgements=30).trust() > 0.0
+
+
 def test_a_generous_judge_is_calibrated() -> None:
     judge = judged_by("generous")
     assert judge.calibrated(0.75) < 0.35

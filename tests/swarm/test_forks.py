@@ -39,6 +39,9 @@ class World:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.letters: list[str] = []
+        self.opens = anyio.Event()
+        """The post office opens when it is set."""
+        self.opens.set()
 
     def agents(self) -> Mapping[str, Agent]:
         return {"talk": self.talker(), "sum": self.summer()}
@@ -70,6 +73,7 @@ class World:
         return str(await context.step("talk", request, call, usage=ONE_CALL))
 
     async def _sent(self, key: str) -> str:
+        await self.opens.wait()
         self.letters.append(key)
         return key
 
@@ -193,9 +197,10 @@ def test_a_replay_with_another_model_makes_every_call_and_every_effect_anew():
     with_finished_run(test)
 
 
-def test_a_replay_from_a_task_on_shares_what_had_ended_before_it_and_replays_the_rest():
+@pytest.mark.parametrize("topic", ["b", "b++"])
+def test_a_replay_from_a_task_on_shares_what_had_ended_before_it_and_replays_the_rest(topic: str):
     async def test(hive: Swarm, world: World) -> None:
-        task = await talk_of(hive, "b++")
+        task = await talk_of(hive, topic)
         parted = await part(hive, "replay", Point(task.id))
         assert parted.tasks == sum(
             0 < one.ended < task.began for one in (await hive.task_rows("run-1")).values()
@@ -251,6 +256,7 @@ def test_a_finishing_agent_is_forked_alone():
         assert world.calls == []
         state = await hive.check("run-2")
         assert (state.totals.status, state.totals.tasks) == ("done", {"done": 7})
+        assert state.totals.shared == (await hive.totals("run-1")).usage
         assert await notes(hive, "run-2") == await notes(hive, "run-1")
 
     with_finished_run(test)
@@ -283,6 +289,43 @@ def test_a_running_run_is_forked_at_a_finished_step_and_both_end():
             await hive.check(run)
             await hive.check("run-2")
             assert (await notes(hive, run)).keys() == (await notes(hive, "run-2")).keys()
+
+    run_virtually(main)
+
+
+def test_a_replay_leaves_out_an_intent_whose_outcome_is_not_known_and_the_effect_happens_there_anew():
+    async def main() -> None:
+        async with swarm() as hive:
+            world = World()
+            world.opens = anyio.Event()
+            hive.start_coordinator()
+            hive.start_worker("w1", world.agents(), slots=1)
+            run = await hive.submit(run_spec())
+            await anyio.sleep(60)
+            task = await talk_of(hive, "a")
+            assert (task.status, task.steps) == ("running", CALLS + 1)
+            assert (await part(hive, "replay", Point())).steps == CALLS
+            world.opens.set()
+            await hive.ended(run)
+            await hive.ended("run-2")
+            await hive.check("run-2")
+            assert set(Counter(world.letters).values()) == {1}
+
+    run_virtually(main)
+
+
+def test_a_fork_has_as_much_time_as_its_source_had():
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", World().agents(), slots=1)
+            await hive.ended(await hive.submit(run_spec(deadline_ms=hive.clock.now_ms() + 90_000)))
+            await anyio.sleep(3_600)
+            task, now_ms = await talk_of(hive, "a"), hive.clock.now_ms()
+            parted = await part(hive, "fork", Point(task.id), goal="talk again")
+            assert parted.spec.deadline_ms == now_ms + 90_000
+            await hive.ended("run-2")
+            assert (await hive.totals("run-2")).tasks == {"done": 7}
 
     run_virtually(main)
 

@@ -9,14 +9,16 @@ import pytest
 from pydantic import BaseModel
 
 from agents.agent import Context, Discovery, Posting, agent
+from blackboard.encoding import decode_artifact, encode_artifact
 from blackboard.memory import MemoryStore, Snapshot
 from blackboard.spec import AgentSpec, Budget, RunSpec
+from blackboard.store import ArtifactWrite
 from coordinator.history import Point
 from coordinator.records import Logged, Records, Trimmed
 from coordinator.settings import Retention, Settings
 from coordinator.verification.verdict import Verdict
 from coordinator.verification.verify import verify
-from protocol.artifacts import artifact
+from protocol.artifacts import artifact, digest_of
 from protocol.errors import BrokenArchive
 from protocol.messages import INLINE_BODY_BYTES, FollowUp
 from tests.support.swarm import Swarm, swarm
@@ -216,6 +218,27 @@ def hide_an_artifact(run) -> None:
         entries[:] = [entry for entry in entries if entry[0] != 7]
 
 
+def _changed(write: ArtifactWrite, **fields: object) -> ArtifactWrite:
+    artifact = decode_artifact(write.value)
+    return encode_artifact(artifact.model_copy(update=fields))
+
+
+def forge_an_artifact(run) -> None:
+    """One that has the digest of what it now says."""
+    write = next(one for one in run.artifacts.values() if one.number == 7)
+    payload = {"text": "forged"}
+    run.artifacts[write.id] = _changed(write, payload=payload, digest=digest_of(payload))
+
+
+def add_an_artifact(run) -> None:
+    """A second time, under an id of its own."""
+    write = next(one for one in run.artifacts.values() if one.number == 7)
+    extra = run.artifacts["art-extra"] = _changed(write, id="art-extra")
+    for term in extra.terms:
+        run.index[term].append((7, "art-extra"))
+        run.index[term].sort()
+
+
 def forge_a_live_row(run) -> None:
     run.rows["live"]["task:x"] = b""
 
@@ -263,6 +286,8 @@ DAMAGES = {
     "a whole journal forgotten": (lambda run: run.rows["journal"].popitem(), "row", "is missing"),
     "an artifact missing": (lose_an_artifact, "artifact", "is missing"),
     "an artifact hidden": (hide_an_artifact, "artifact", "cannot be found by queries"),
+    "an artifact forged": (forge_an_artifact, "artifact", "is not what was posted"),
+    "an artifact too many": (add_an_artifact, "artifact", "is there, and no event has posted it"),
     "an event gap": (lambda run: run.log.pop(-20), "log", "is missing: the log goes on with"),
     "an event forged": (forge_an_event, "log", "cannot be applied: KeyError"),
     "the end of the log lost": (lose_the_end, "log", "whose head is said to be"),
