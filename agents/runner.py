@@ -26,7 +26,7 @@ from agents.outbox import Outbox
 from agents.permits import Permits
 from agents.providers import Providers
 from agents.results import Outgoing, Put, checked, describe, outgoing, suspended
-from agents.view import BoardView, parse
+from agents.view import BoardView, check_given, parse
 from protocol.artifacts import Artifact
 from protocol.messages import NO_USAGE, Failure, Grant, SwarmDiscovery, Wait
 
@@ -220,7 +220,11 @@ class Runner:
         missing = [identity for identity in grant.input_ids if identity not in known]
         if missing:
             known |= {artifact.id: artifact for artifact in await view.get(missing)}
-        return [known[identity] for identity in grant.input_ids or known if identity in known]
+        inputs = [known[identity] for identity in grant.input_ids or known if identity in known]
+        for artifact in inputs:
+            if artifact.given:
+                check_given(artifact)
+        return inputs
 
     def _seconds_left(self, running: Running) -> float | None:
         timeout, deadline_ms = running.agent.timeout, running.grant.deadline_ms

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
-from agents.agent import Found, Payload_co
+from agents.agent import AgentFailure, Found, Payload_co
 from agents.board import Board
 from protocol.artifacts import Artifact, ArtifactRegistry
+from protocol.errors import UnknownArtifactType
 from protocol.messages import GetReply, GetRequest, QueryReply, QueryRequest
+from protocol.strict_json import dotted
 
 PAGE = 200
 GET_IDS = 200
@@ -94,6 +96,24 @@ class BoardView:
 
 def parse(artifacts: Iterable[Any]) -> list[Artifact]:
     return [Artifact.model_validate(artifact) for artifact in artifacts]
+
+
+def check_given(artifact: Artifact) -> None:
+    """What an operator gave in the place of an input must fit its type, where this worker knows that.
+
+    :raises AgentFailure: naming the field.
+    """
+    try:
+        ArtifactRegistry.shared.load(artifact.type, artifact.version, artifact.payload)
+    except UnknownArtifactType:
+        return
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise AgentFailure(
+            "user",
+            f"artifact {artifact.id}, given in the place of input {artifact.parents[0]}, is no "
+            f"{artifact.type}: {dotted(first['loc'])}: {first['msg']}; fork again with content of that type",
+        ) from None
 
 
 def load(artifact: Artifact, payload: type[Payload_co]) -> Payload_co:

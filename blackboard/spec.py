@@ -76,7 +76,7 @@ class AgentSpec(Record):
 class Change(Record):
     """One thing that a run does otherwise than the run that it comes from. `of`: whose, if not the run's."""
 
-    what: Literal["goal", "topic", "model", "prompt", "build"]
+    what: Literal["goal", "topic", "input", "model", "prompt", "build"]
     of: str = ""
     was: JsonValue = None
     now: JsonValue = None

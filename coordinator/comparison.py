@@ -180,7 +180,7 @@ def _tasks(first: Side, second: Side, *, by_id: bool) -> Iterator[ComparedTask]:
             task=task.id,
             agent=task.agent,
             topic=_topic(side, task),
-            verdict=_verdict(_told(first, one), _told(second, other)),
+            verdict=_verdict(_told(first, one, by_id=by_id), _told(second, other, by_id=by_id)),
             first=None if one is None else _end(first, one),
             second=None if other is None else _end(second, other),
         )
@@ -197,9 +197,13 @@ def _topic(side: Side, task: TaskRow) -> str:
     return row.topic if row else ""
 
 
-def _told(side: Side, task: TaskRow | None) -> object:
-    """What makes the end of a task the same."""
-    return None if task is None else (task.status, task.reward_micro, task.artifacts, _topic(side, task))
+def _told(side: Side, task: TaskRow | None, *, by_id: bool) -> object:
+    """What makes a task the same: what it was about, and how it ended."""
+    if task is None:
+        return None
+    row = side.directions.get(task.direction)
+    inputs = row.inputs if row and by_id else ()
+    return task.status, task.reward_micro, task.artifacts, _topic(side, task), inputs
 
 
 def _artifacts(first: Side, second: Side, *, by_id: bool) -> Iterator[ComparedArtifact]:

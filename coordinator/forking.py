@@ -11,6 +11,7 @@ from typing import Literal
 
 from blackboard.condensing import whole_steps
 from blackboard.encoding import (
+    decode_artifact,
     decode_choice,
     decode_direction,
     decode_inquiry,
@@ -27,10 +28,11 @@ from blackboard.spec import Origin, RunSpec, SharedJournal
 from blackboard.state import InquiryRow, TaskRow
 from blackboard.store import Batch, BlackboardStore
 from coordinator.history import Brought, Part, Point, Source, before, history, whole_prefix
-from coordinator.overrides import Overrides, changed, changes
+from coordinator.overrides import Overrides, Replacement, changed, changes
 from coordinator.reading import bodies_of, step_row_keys
 from coordinator.records import Records, operator_query
 from coordinator.reopening import append_until_definite
+from coordinator.replacing import Given, given
 from coordinator.submit import RETRY_AFTER_SECONDS, check
 from protocol import subjects
 from protocol.artifacts import Artifact
@@ -79,7 +81,9 @@ class Forking:
         read = await self._read(source)
         if point.task is not None and point.task not in read.tasks:
             raise NotFound("task", point.task)
-        made = changes(read, point.task, overrides)
+        part = before(read, point)
+        new = await self._given(read, part, point, overrides.inputs, now_ms)
+        made = (*changes(read, point.task, overrides), *new.changes)
         origin = Origin(
             verb=verb,
             run=source,
@@ -91,19 +95,11 @@ class Forking:
         )
         known = (await self.store.rows(run, "run", ["spec"])).get("spec")
         if known is not None:
-            return _known(decode_spec(known), origin, before(read, point))
+            return _known(decode_spec(known), origin, part)
         if len(await self.store.runs(active=True)) >= self.max_active:
             raise Overloaded("active runs", self.max_active, RETRY_AFTER_SECONDS)
-        part = before(read, point)
         journals = await self._journals(read, part, point, verb)
-        told = {
-            task: SharedJournal(
-                steps=len(steps),
-                usage=usage_of(steps),
-                divergences=sum(step.kind == "divergence" for step in steps),
-            )
-            for task, steps in journals.items()
-        }
+        told = _told(journals)
         spec = changed(read.spec, made).model_copy(
             update={
                 "run": run,
@@ -112,10 +108,10 @@ class Forking:
             }
         )
         check(spec)
-        brought = await self._brought(source, part)
+        brought = await self._brought(source, part, new)
         events = history(read, part, brought, journals, spec, now_ms)
         steps = [step for some in (*brought.steps.values(), *journals.values()) for step in some]
-        await self._create(source, run, events, steps)
+        await self._create(source, run, events, steps, new.bodies)
         self.transport.emit(subjects.RUNS, b"")
         shared = sum(journal.steps for journal in told.values())
         return Parted(spec, created=True, tasks=len(part.ended), steps=shared)
@@ -134,6 +130,14 @@ class Forking:
             asked[row.task].append(row)
         opened = sorted(directions, key=lambda row: row.opened)
         return Source(decode_spec(rows["spec"]), head, tasks, opened, asked)
+
+    async def _given(
+        self, read: Source, part: Part, point: Point, inputs: Mapping[str, Replacement], now_ms: int
+    ) -> Given:
+        others = [by.artifact for by in inputs.values() if by.artifact is not None]
+        named = await self.store.artifacts(read.spec.run, [*inputs, *others])
+        known = {identity: decode_artifact(data) for identity, data in named.items()}
+        return given(read, part, point.task, inputs, known, now_ms)
 
     async def _deadline(self, spec: RunSpec, now_ms: int) -> int | None:
         """As much time as the source had from its creation."""
@@ -174,28 +178,39 @@ class Forking:
             found[task.id] = decode_steps({key: rows[key] for key in keys[:there]})
         return found
 
-    async def _brought(self, run: str, part: Part) -> Brought:
+    async def _brought(self, run: str, part: Part, new: Given) -> Brought:
+        """What was given to the source stays where a direction begins with it."""
         recorded = [task for task in part.ended.values() if task.steps]
         chosen = [*part.ended, *part.under_way]
         choices = await self.store.rows(run, "choice", chosen)
         artifacts: dict[str, list[Artifact]] = defaultdict(list)
+        inputs = {one for row in part.directions.values() for one in row.inputs}
+        stay: list[Artifact] = []
         posted = [one async for one in Records(self.store).artifacts(run, operator_query(), now_ms=0)]
         for artifact in reversed(posted):
-            if artifact.producer.task in part.ended:
+            if artifact.given and artifact.id in inputs:
+                stay.append(artifact)
+            elif not artifact.given and artifact.producer.task in part.ended:
                 artifacts[artifact.producer.task].append(artifact)
         return Brought(
             await self._steps(run, recorded),
             {key: decode_choice(row) for key, row in choices.items()},
             artifacts,
+            [*stay, *(one for one in new.artifacts if one.id not in {old.id for old in stay})],
         )
 
-    async def _create(self, source: str, run: str, events: Sequence[Event], steps: Sequence[Step]) -> None:
+    async def _create(
+        self, source: str, run: str, events: Sequence[Event], steps: Sequence[Step], new: Mapping[str, bytes]
+    ) -> None:
         state = fold(events)
         written = encode_changes(state)
         bodies = dict.fromkeys(bodies_of(steps))
         named = (artifact.body for artifact in written.artifacts if artifact.body is not None)
         for digest in {**bodies, **dict.fromkeys(named)}:
-            await self._copy(source, run, digest)
+            if digest in new:
+                await self._put(run, digest, new[digest])
+            else:
+                await self._copy(source, run, digest)
         batch = Batch(
             run,
             "",
@@ -207,6 +222,17 @@ class Forking:
         )
         await append_until_definite(self.store, batch)
 
+    async def _put(self, run: str, digest: str, content: bytes) -> None:
+        for offset in range(0, len(content), CHUNK_BYTES):
+            await self.store.put(
+                run,
+                digest,
+                size_bytes=len(content),
+                offset=offset,
+                chunk=content[offset : offset + CHUNK_BYTES],
+                ttl_seconds=BODY_SECONDS,
+            )
+
     async def _copy(self, source: str, run: str, digest: str) -> None:
         offset, size = 0, 1
         while offset < size:
@@ -217,6 +243,17 @@ class Forking:
             if put.complete:
                 return
             offset += len(chunk)
+
+
+def _told(journals: Mapping[str, Sequence[Step]]) -> dict[str, SharedJournal]:
+    return {
+        task: SharedJournal(
+            steps=len(steps),
+            usage=usage_of(steps),
+            divergences=sum(step.kind == "divergence" for step in steps),
+        )
+        for task, steps in journals.items()
+    }
 
 
 def _known(spec: RunSpec, origin: Origin, part: Part) -> Parted:

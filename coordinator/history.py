@@ -62,6 +62,8 @@ class Brought:
     steps: Mapping[str, Sequence[Step]]
     choices: Mapping[str, Choice]
     artifacts: Mapping[str, Sequence[Artifact]]
+    given: Sequence[Artifact] = ()
+    """What stands in the place of inputs, and no task has posted."""
 
 
 def before(source: Source, point: Point) -> Part:
@@ -169,6 +171,7 @@ class _Teller:
         self._spec = spec
         self._now_ms = now_ms
         self._topics = _changed_topics(part, spec)
+        self._inputs = _changed_inputs(part, spec)
         self._opened_by: dict[str | None, list[DirectionRow]] = defaultdict(list)
         self._finishing: dict[str, DirectionRow] = {}
         self._posted = 0
@@ -200,6 +203,7 @@ class _Teller:
                 finishing = True
                 yield self._opened(self._finishing[task.direction])
             yield from self._begins(task)
+        yield from map(self._artifact, self._brought.given)
 
     def _finishes(self) -> Iterator[Event]:
         for _ in range(self._part.rounds):
@@ -212,7 +216,7 @@ class _Teller:
             direction=row.id,
             agent=row.agent,
             topic=self._topics.get(row.id, row.topic),
-            inputs=row.inputs,
+            inputs=tuple(self._inputs.get((row.id, one), one) for one in row.inputs),
             parent=row.parent,
             task=row.task,
             prior_micro=row.prior_micro,
@@ -263,10 +267,7 @@ class _Teller:
     def _ends(self, task: TaskRow) -> Iterator[Event]:
         steps = self._brought.steps.get(task.id, ())
         yield from self._recorded(task, steps)
-        for artifact in self._brought.artifacts.get(task.id, ()):
-            self._posted += 1
-            moved = artifact.model_copy(update={"run": self._spec.run, "number": self._posted})
-            yield ev.ArtifactPosted(at_ms=artifact.created_ms, artifact=moved)
+        yield from map(self._artifact, self._brought.artifacts.get(task.id, ()))
         yield ev.TaskSettled(
             at_ms=task.settled_ms,
             task=task.id,
@@ -287,6 +288,11 @@ class _Teller:
             yield ev.DirectionRetired(
                 at_ms=task.settled_ms, direction=row.id, reason=row.retired, task=row.retired_by
             )
+
+    def _artifact(self, artifact: Artifact) -> ev.ArtifactPosted:
+        self._posted += 1
+        moved = artifact.model_copy(update={"run": self._spec.run, "number": self._posted})
+        return ev.ArtifactPosted(at_ms=artifact.created_ms, artifact=moved)
 
     def _recorded(self, task: TaskRow, steps: Sequence[Step]) -> Iterator[Event]:
         """The journal; an answer in it is recorded by its inquiry, as the leader did."""
@@ -333,6 +339,16 @@ def _changed_topics(part: Part, spec: RunSpec) -> Mapping[str, str]:
     """By direction, where the task at which the runs part is to begin with another topic."""
     changes = () if spec.origin is None else spec.origin.changes
     return {part.under_way[one.of].direction: str(one.now) for one in changes if one.what == "topic"}
+
+
+def _changed_inputs(part: Part, spec: RunSpec) -> Mapping[tuple[str, str], str]:
+    """By direction and input, what stands in its place."""
+    changes = () if spec.origin is None else spec.origin.changes
+    return {
+        (part.under_way[one.of].direction, str(one.was)): str(one.now)
+        for one in changes
+        if one.what == "input"
+    }
 
 
 def _end(task: TaskRow) -> ev.Ending:

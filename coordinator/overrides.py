@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue, StringConstraints
 
 from blackboard.spec import AgentSpec, Change, RunSpec
+from blackboard.state import DirectionRow
 from coordinator.history import Source
 from protocol.errors import InvalidMessage
 from protocol.ids import BUILD_PATTERN
@@ -18,12 +19,21 @@ Build = Annotated[str, StringConstraints(pattern=f"^{BUILD_PATTERN.pattern}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_LENGTH)]
 
 
+class Replacement(Record):
+    """What a task gets in the place of an input: another artifact of the run, or content of the same type."""
+
+    artifact: Id | None = None
+    payload: JsonValue = None
+
+
 class Overrides(Record):
     """What is changed; None is as it was."""
 
     goal: Text | None = None
     topic: Annotated[str, StringConstraints(min_length=1, max_length=TOPIC_LIMIT)] | None = None
     """Of the task where the runs part."""
+    inputs: dict[Id, Replacement] = Field(default_factory=dict[Id, Replacement], max_length=64)
+    """Of that task, by the artifact that is replaced."""
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     prompts: dict[str, Text] = Field(default_factory=dict[str, Text], max_length=64)
     """Instructions of DSPy modules, by agent, or by agent, a dot and the predictor's name."""
@@ -39,7 +49,7 @@ class PartRequest(Overrides):
 
 
 def changes(source: Source, task: str | None, overrides: Overrides) -> tuple[Change, ...]:
-    """What the overrides change of a run.
+    """What the overrides change of a run, inputs apart (`coordinator.replacing`).
 
     :raises InvalidMessage: for one that changes nothing, or that nobody in the run would read.
     """
@@ -48,7 +58,8 @@ def changes(source: Source, task: str | None, overrides: Overrides) -> tuple[Cha
     if overrides.goal is not None:
         found.append(Change(what="goal", was=spec.goal, now=overrides.goal))
     if overrides.topic is not None:
-        found.append(_topic(source, task, overrides.topic))
+        was = beginning(source, task, "topic").topic
+        found.append(Change(what="topic", of=task or "", was=was, now=overrides.topic))
     if overrides.model is not None:
         if not any(row.usage.model_calls for row in source.tasks.values()):
             problem = f"no task of run {spec.run} has called a model, so another one would change nothing"
@@ -69,18 +80,21 @@ def changes(source: Source, task: str | None, overrides: Overrides) -> tuple[Cha
     return tuple(found)
 
 
-def _topic(source: Source, task: str | None, topic: str) -> Change:
+def beginning(source: Source, task: str | None, field: str) -> DirectionRow:
+    """The direction of the task where runs part, which may begin with another topic or other inputs.
+
+    :raises InvalidMessage: without a task, and where the direction has visits that keep what it began with.
+    """
     if task is None:
-        raise InvalidMessage("topic", "belongs to the task where the runs part", "name the task")
+        raise InvalidMessage(field, "belongs to the task where the runs part", "name the task")
     row = source.tasks[task]
     if row.visit > 1:
         raise InvalidMessage(
-            "topic",
-            f"task {task} is visit {row.visit} of its direction, whose earlier visits keep their topic",
+            field,
+            f"task {task} is visit {row.visit} of its direction, whose earlier visits keep what they had",
             "name the task of the first visit",
         )
-    direction = next(one for one in source.directions if one.id == row.direction)
-    return Change(what="topic", of=task, was=direction.topic, now=topic)
+    return next(one for one in source.directions if one.id == row.direction)
 
 
 def _agent(spec: RunSpec, field: str, name: str) -> AgentSpec:

@@ -14,7 +14,10 @@ Payload = TypeVar("Payload", bound=BaseModel)
 
 
 class Producer(Record):
-    """Who made an artifact: the agent, in which task, at which attempt."""
+    """Who made an artifact: the agent, in which task, at which attempt.
+
+    At attempt 0 no agent did: an operator gave it to the task, in the place of an input (`Artifact.given`).
+    """
 
     agent: Id
     task: Id
@@ -45,6 +48,11 @@ class Artifact(Record):
     text: str = ""
     created_ms: int
     expires_ms: int | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether a run began with it: its first parent is what it stands for."""
+        return self.producer.attempt == 0
 
     def visible_to(self, agent: str, now_ms: int) -> bool:
         """The one visibility check: every path that shows artifacts calls it. "*" is the operator."""

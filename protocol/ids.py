@@ -41,6 +41,11 @@ def artifact_id(task: str, artifact_type: str, key: str) -> str:
     return derive("art", task, artifact_type, key)
 
 
+def given_id(task: str, replaced: str, digest: str) -> str:
+    """Of an artifact that a task gets in another's place: the same content there is the same artifact."""
+    return derive("art", "given", task, replaced, digest)
+
+
 def direction_id(run: str, agent: str, topic: str, inputs: tuple[str, ...] = ()) -> str:
     """Directions that say the same thing are one: the topic counts normalised, the inputs sorted."""
     return derive("dir", run, agent, normalise_topic(topic), *sorted(inputs))

@@ -1,8 +1,10 @@
 """What verbs do first, and what several of them say."""
 
+import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -14,8 +16,10 @@ from coordinator.progress import Progress
 from coordinator.records import Records, Trimmed
 from coordinator.settings import Settings, load
 from protocol import logs
-from protocol.errors import StoreUnavailable
+from protocol.errors import InvalidSettings, StoreUnavailable
 from protocol.settings import Loaded
+
+FILE_BYTES = 4 * 1024 * 1024
 
 
 def prepare(invocation: Invocation) -> Loaded[Settings]:
@@ -55,6 +59,21 @@ async def show_progress(records: Records, run: str) -> None:
             for line in progress.follow(logged.event):
                 live.line(line)
             live.status(progress.summary())
+
+
+def read_file(option: str, source: str) -> bytes:
+    """A file that an option names, `-` for standard input; as large as a request over HTTP may be.
+
+    :raises InvalidSettings: when it cannot be read, or is larger.
+    """
+    try:
+        data = sys.stdin.buffer.read(FILE_BYTES + 1) if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        problem = f"{source} cannot be read: {error.strerror}"
+        raise InvalidSettings(option, problem, "name a JSON file") from error
+    if len(data) > FILE_BYTES:
+        raise InvalidSettings(option, f"is over {FILE_BYTES:,} bytes", "name files instead of holding them")
+    return data
 
 
 def now_ms() -> int:

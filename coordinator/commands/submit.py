@@ -1,8 +1,6 @@
 """`coordinator submit`: a run is handed in; whoever coordinates takes it up."""
 
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -13,7 +11,7 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import Totals
 from coordinator import connections
 from coordinator.commands.asking import Question, fresh_id, question_options, spec_of
-from coordinator.commands.shared import now_ms, prepare, show_progress
+from coordinator.commands.shared import now_ms, prepare, read_file, show_progress
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.pricing import table_of, unpriced
@@ -25,8 +23,6 @@ from protocol.exits import Exit
 from protocol.messages import FollowUp
 from protocol.running import run_async
 from protocol.strict_json import dotted, parse_object
-
-SPEC_BYTES = 4 * 1024 * 1024
 
 
 @click.command("submit", cls=Verb)
@@ -103,15 +99,7 @@ def read_spec(source: str) -> RunSpec:
     :raises InvalidSettings: when the file cannot be read.
     :raises InvalidMessage: naming the field that is wrong.
     """
-    try:
-        data = sys.stdin.buffer.read(SPEC_BYTES + 1) if source == "-" else Path(source).read_bytes()
-    except OSError as error:
-        raise InvalidSettings(
-            "--spec", f"{source} cannot be read: {error.strerror}", "name a JSON file"
-        ) from error
-    if len(data) > SPEC_BYTES:
-        raise InvalidSettings("--spec", f"is over {SPEC_BYTES:,} bytes", "name files instead of holding them")
-    spec, unknown = spec_from(data)
+    spec, unknown = spec_from(read_file("--spec", source))
     if unknown:
         message(f"warning: fields that this build does not know are ignored: {', '.join(unknown)}")
     return spec

@@ -140,13 +140,18 @@ async def _divergences(records: Records, run: str, steps: Sequence[Step]) -> Map
 
 
 def as_json(task: TaskRow, directions: Mapping[str, DirectionRow]) -> Mapping[str, Any]:
-    """A task with the topic of its direction."""
-    return {**plain(task), "topic": _topic(directions, task)}
+    """A task with topic and inputs of its direction."""
+    return {**plain(task), "topic": _topic(directions, task), "inputs": list(_inputs(directions, task))}
 
 
 def _topic(directions: Mapping[str, DirectionRow], task: TaskRow) -> str:
     row = directions.get(task.direction)
     return row.topic if row else ""
+
+
+def _inputs(directions: Mapping[str, DirectionRow], task: TaskRow) -> Sequence[str]:
+    row = directions.get(task.direction)
+    return row.inputs if row else ()
 
 
 def _row(task: TaskRow, topic: str) -> Sequence[object]:
@@ -168,8 +173,7 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         steps = await records.steps(run, task)
         waits = [row for row in await records.inquiries(run) if row.task == task.id and row.open]
         divergences = await _divergences(records, run, steps)
-    topic = _topic(directions, task)
-    for name, text in _lines(task, topic):
+    for name, text in _lines(task, _topic(directions, task), _inputs(directions, task)):
         click.echo(f"{name + ':':<12} {text}")
     for row in waits:
         click.echo(f"waits for:   {row.wait.kind} {row.wait.target}: {row.wait.question or row.id}")
@@ -177,10 +181,12 @@ async def _show(invocation: Invocation, prefix: str, identity: str) -> None:
         click.echo(line)
 
 
-def _lines(task: TaskRow, topic: str) -> Iterator[tuple[str, str]]:
+def _lines(task: TaskRow, topic: str, inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "task", task.id
     yield "agent", task.agent
     yield "topic", " ".join(topic.split())
+    if inputs:
+        yield "inputs", ", ".join(inputs)
     yield "direction", f"{task.direction}, visit {task.visit}"
     yield "status", task.status + (f": {task.reason}" if task.reason else "")
     if task.stop:

@@ -17,6 +17,11 @@ class Sent(BaseModel, frozen=True):
     receipt: JsonValue
 
 
+@artifact("filed")
+class Filed(BaseModel, frozen=True):
+    line: str
+
+
 @agent("keyed_mail", publishes=[Sent])
 async def keyed_mail(context: Context) -> Discovery:
     """By a post office that knows letters by their key: the same one twice is one letter."""
@@ -48,6 +53,13 @@ async def plain_mail(context: Context) -> Discovery:
         return post(context, key)
 
     return sent(await context.effect("mail", context.topic, send))
+
+
+@agent("clerk", publishes=[Filed])
+async def clerk(context: Context) -> Discovery:
+    """Files what was sent."""
+    receipts = [context.load(one, Sent).receipt for one in context.inputs]
+    return Discovery([Filed(line=f"filed: {receipt}") for receipt in receipts], reward=1.0)
 
 
 def post(context: Context, key: str, *, once: bool = False) -> JsonValue:

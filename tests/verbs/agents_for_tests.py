@@ -35,6 +35,19 @@ async def whisper(context: Context) -> Discovery:
     return Discovery([Posting(Note(text="a secret"), visibility=("friend",))], reward=0.5, exhausted=True)
 
 
+@artifact("gloss")
+class Gloss(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    text: str
+
+
+@agent("gloss", publishes=[Gloss])
+async def gloss(context: Context) -> Discovery:
+    """Says of its inputs how long they are."""
+    said = sorted(len(context.load(one, Note).text) for one in context.inputs)
+    return Discovery([Gloss(text=f"lengths {said}")], reward=0.5, exhausted=True)
+
+
 async def _read() -> str:
     return "read"
 

@@ -46,6 +46,47 @@ def test_a_fork_with_another_topic_shows_the_planted_difference(shell: Shell, no
     assert f"with run {noted}" in shell("show", forked["run"]).out
 
 
+@pytest.fixture(scope="module")
+def glossed(shell: Shell) -> tuple[str, str, str]:
+    """A run in which what was noted is glossed; the task that does, and its input that has the word."""
+    agents = [
+        {"name": "note", "publishes": ["note"], "max_visits": 1},
+        {"name": "gloss", "trigger": "artifacts", "consumes": ["note"]},
+    ]
+    run = shell("submit", "--spec", "-", "--wait", stdin=spec("note", "word", agents=agents)).out.strip()
+    (task,) = shell("tasks", run, "--agent", "gloss", "--json").json
+    (small,) = shell("artifacts", run, "--tag", "short", "--json").json
+    assert small["id"] in task["inputs"]
+    assert small["id"] in shell("tasks", run, task["id"]).out
+    return run, task["id"], small["id"]
+
+
+def lengths(shell: Shell, run: str) -> str:
+    done(shell, run)
+    (found,) = shell("artifacts", run, "--producer", "gloss", "--json").json
+    return found["payload"]["text"]
+
+
+def test_a_fork_gives_a_task_another_input_from_a_file(shell: Shell, glossed: tuple[str, str, str]) -> None:
+    run, task, small = glossed
+    (shell.home / "longer.json").write_text('{"text": "a longer word"}')
+    forked = shell("fork", run, "--at", task, "--input", f"{small}=@longer.json", "--json").json
+    (change,) = forked["changes"]
+    assert (change["what"], change["of"], change["was"]) == ("input", task, small)
+    assert lengths(shell, forked["run"]) == "lengths [13, 100000]"
+    assert f"operator, task {task}, attempt 0" in shell("artifacts", forked["run"], change["now"]).out
+    compared = shell("compare", run, forked["run"])
+    assert f"changed: input of {task}: {change['now']} (was: {small})" in compared.out
+    own = shell("artifacts", run, "--producer", "gloss", "--json").json[0]["id"]
+    for given, words in (
+        (small, "write ARTIFACT=OTHER"),
+        (f"{small}=@none.json", "none.json cannot be read"),
+        (f"{small}={own[:12]}", "is a gloss version 1; give a note version 1"),
+        (f"{own}=@longer.json", "is no input of the task where the runs part; name one of art-"),
+    ):
+        assert words in shell("fork", run, "--at", task, "--input", given, code=2).err
+
+
 def test_a_divergence_is_shown_with_both_requests(shell: Shell, noted: str, task: str) -> None:
     run = done(shell, shell("replay", noted, task, "--topic", "Adieu").out.strip())
     (diverged,) = shell("compare", noted, run, "--json").json["diverged"]
@@ -87,13 +128,23 @@ def test_nobody_submits_a_run_that_says_it_comes_from_another(shell: Shell) -> N
     assert "origin" in shell("submit", "--spec", "-", stdin=spec("note", origin=origin), code=2).err
 
 
-def test_runs_are_forked_replayed_and_compared_over_http(client: Client, noted: str, task: str) -> None:
+def test_runs_are_forked_replayed_and_compared_over_http(
+    shell: Shell, client: Client, noted: str, task: str, glossed: tuple[str, str, str]
+) -> None:
     forked = client("POST", f"/v1/runs/{noted}/fork", {"at": f"{task}:1", "goal": "else"}, status=201)
     again = client("POST", f"/v1/runs/{noted}/replay", {"id": "http-again"}, status=201)
     assert client("POST", f"/v1/runs/{noted}/replay", {"id": "http-again"})["created"] is False
     for run in (forked["run"], again["run"]):
         until(lambda run=run: client("GET", f"/v1/runs/{run}")["status"] == "done")
         assert client("GET", f"/v1/runs/{noted}/compare/{run}")["same"] is True
+    run, gloss, small = glossed
+    inputs = {"at": gloss, "inputs": {small: {"payload": {"text": "ab"}}}}
+    assert (
+        lengths(shell, client("POST", f"/v1/runs/{run}/fork", inputs, status=201)["run"])[:11]
+        == "lengths [2,"
+    )
+    inputs["inputs"] = {small: {}}
+    assert f"inputs.{small}" in client("POST", f"/v1/runs/{run}/fork", inputs, status=400)["message"]
     assert "at" in client("POST", f"/v1/runs/{noted}/fork", {"at": "a b"}, status=400)["message"]
     assert client("POST", f"/v1/runs/{noted}/fork", {"at": "task-none"}, status=404)["error"] == "NotFound"
     assert "steps" in client("POST", f"/v1/runs/{noted}/fork", {"at": f"{task}:7"}, status=400)["message"]
