@@ -13,7 +13,7 @@
 --   :terms          set     every term that has an index
 --   :time           zset    artifact number, 12 digits, by the latest creation time up to that number
 --   :body:<digest>  string  a whole body; persistent once an artifact or a step names it
---   :bodies         set     digests of the bodies that artifacts and steps name
+--   :bodies         hash    digest of a body that artifacts and steps name -> how many of them do
 -- `skew` is the largest step back that creation times ever made, in ms. `expires_ms` is there once the run
 -- has been finished: keys made after that expire with the rest.
 --
@@ -25,6 +25,8 @@
 --       then the number of artifacts, then for each:
 --         id, number (12 digits), digest, created_ms, body or "", stored value, number of terms, terms
 --       then the number of further bodies that stay, then the digest of each
+--       then ms, the number of bodies that are named once less, then the digest of each: for so many ms a body
+--       stays that nothing names any more
 --
 -- Returns the new head, or a refusal: {"stale"}, {"head", actual}, {"conflict", artifact id}, {"body", digest}.
 
@@ -143,7 +145,7 @@ for _, from in ipairs(artifacts) do
   redis.call('ZADD', key(':time'), time, number)
   if body ~= '' then
     redis.call('PERSIST', key(':body:' .. body))
-    redis.call('SADD', key(':bodies'), body)
+    redis.call('HINCRBY', key(':bodies'), body, 1)
   end
   local terms = tonumber(ARGV[from + 6])
   if terms > 0 then
@@ -157,9 +159,16 @@ if #artifacts > 0 then
   redis.call('HSET', key(':meta'), 'time', string.format('%.0f', time), 'skew', string.format('%.0f', skew))
 end
 
-for number = bodies_at, bodies_at + tonumber(ARGV[bodies_at - 1]) - 1 do
+at = bodies_at + tonumber(ARGV[bodies_at - 1])
+for number = bodies_at, at - 1 do
   redis.call('PERSIST', key(':body:' .. ARGV[number]))
-  redis.call('SADD', key(':bodies'), ARGV[number])
+  redis.call('HINCRBY', key(':bodies'), ARGV[number], 1)
+end
+for number = at + 2, at + 1 + tonumber(ARGV[at + 1]) do
+  if redis.call('HINCRBY', key(':bodies'), ARGV[number], -1) < 1 then
+    redis.call('HDEL', root .. ':bodies', ARGV[number])
+    redis.call('PEXPIRE', root .. ':body:' .. ARGV[number], ARGV[at])
+  end
 end
 
 for name in pairs(made) do

@@ -17,7 +17,7 @@ from blackboard.store import ArtifactWrite, Loaded, RowKind, RowWrite
 from protocol.artifacts import Artifact
 from protocol.messages import Step
 
-FORMAT = 3
+FORMAT = 4
 """Version of what this build writes. A store holds it per run, and an older build refuses a newer one."""
 
 Upcaster = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -78,6 +78,8 @@ class Written(NamedTuple):
     rows: list[RowWrite]
     dropped: list[tuple[RowKind, str]]
     artifacts: list[ArtifactWrite]
+    bodies: list[str]
+    released: list[str]
 
 
 def encode_changes(state: RunState) -> Written:
@@ -86,7 +88,7 @@ def encode_changes(state: RunState) -> Written:
     rows = [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
     rows += [RowWrite(kind, name, b"") for (kind, name), there in marks.items() if there]
     dropped = [mark for mark, there in marks.items() if not there]
-    return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted])
+    return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted], *state.take_names())
 
 
 def encode_artifact(artifact: Artifact) -> ArtifactWrite:

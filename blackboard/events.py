@@ -302,6 +302,8 @@ class CondensedJournal:
     ended: int
     numbers: tuple[int, ...] = ()
     steps: tuple[Step, ...] = ()
+    bodies: tuple[Id, ...] = ()
+    """Digests of what these steps had put apart and name no longer, each as often as they did."""
 
 
 @event

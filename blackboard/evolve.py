@@ -88,6 +88,14 @@ def step_digest(step: Step) -> str:
     return step.body.digest if step.body is not None else digest_of(step.value)
 
 
+def bodies_of(step: Step) -> Sequence[str]:
+    """Digests of what a step has put apart."""
+    asked = step.asked
+    if step.body is None and (asked is None or asked.body is None):
+        return ()
+    return [body.digest for body in (step.body, asked and asked.body) if body is not None]
+
+
 def journal_key(task: str, ended: int) -> str:
     """The row that says that the journal of a task which has ended well is whole; they sort by their ends."""
     return f"{ended:012d}:{task}"
@@ -397,6 +405,7 @@ def _steps_recorded(state: RunState, event: ev.StepsRecorded) -> None:
 def _journal_shared(state: RunState, event: ev.JournalShared) -> None:
     for number, step in enumerate(event.steps):
         state.changes["step", f"{event.task}:{number:06d}"] = step
+        state.named += bodies_of(step)
 
 
 def _journals_condensed(state: RunState, event: ev.JournalsCondensed) -> None:
@@ -404,6 +413,7 @@ def _journals_condensed(state: RunState, event: ev.JournalsCondensed) -> None:
         for number, step in zip(one.numbers, one.steps, strict=True):
             state.changes["step", f"{one.task}:{number:06d}"] = step
         state.marks["journal", journal_key(one.task, one.ended)] = False
+        state.unnamed += one.bodies
 
 
 def _history_shared(state: RunState, event: ev.HistoryShared) -> None:
@@ -431,6 +441,7 @@ def _add_steps(state: RunState, identity: str, first: int, steps: Sequence[Step]
         state.changes["step", f"{task.id}:{number:06d}"] = step
         if known is not None:
             known[step_key(step)] = step_digest(step)
+        state.named += bodies_of(step)
         task.usage = task.usage.plus(step.usage)
         task.unknown += _UNKNOWN.get(step.kind, 0)
         task.divergences += step.kind == "divergence"

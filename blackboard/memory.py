@@ -38,6 +38,8 @@ class _Body:
     data: bytes
     complete: bool
     expires: float
+    names: int = 0
+    """How many artifacts and steps name it."""
 
 
 @dataclass(slots=True)
@@ -147,9 +149,10 @@ class MemoryStore:
                 for term in artifact.terms:
                     insort(state.index.setdefault(term, []), (artifact.number, artifact.id))
                 if artifact.body is not None:
-                    state.bodies[artifact.body].expires = NEVER
+                    _name(state.bodies[artifact.body])
         for body in batch.bodies:
-            state.bodies[body].expires = NEVER
+            _name(state.bodies[body])
+        self._release(state, batch)
 
     async def release(self, run: str, token: str) -> None:
         await anyio.lowlevel.checkpoint()
@@ -292,6 +295,14 @@ class MemoryStore:
             "durability": "accepted",
         }
 
+    def _release(self, state: _Run, batch: Batch) -> None:
+        for digest in batch.released:
+            body = self._body(state, digest)
+            if body is not None:
+                body.names = max(0, body.names - 1)
+                if not body.names:
+                    body.expires = self._now() + batch.orphan_seconds
+
     def _run(self, run: str) -> _Run:
         state = self._runs.get(run)
         if state is None or state.expires <= self._now():
@@ -308,3 +319,8 @@ class MemoryStore:
     def _body(self, state: _Run, digest: str) -> _Body | None:
         body = self._alive(state, digest)
         return body if body is not None and body.complete else None
+
+
+def _name(body: _Body) -> None:
+    body.names += 1
+    body.expires = NEVER

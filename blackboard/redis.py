@@ -205,8 +205,8 @@ class RedisStore(AsyncContextManagerMixin):
         async for terms in self._scan(command, "SSCAN", keys.terms):
             indexes = [keys.index(term.decode()) for term in terms]
             await self._each(command, [(command, name, *values) for name in indexes])
-        async for digests in self._scan(command, "SSCAN", keys.bodies):
-            bodies = [keys.body(digest.decode()) for digest in digests]
+        async for counted in self._scan(command, "HSCAN", keys.bodies):
+            bodies = [keys.body(digest.decode()) for digest in counted[::2]]
             await self._each(command, [(command, name, *values) for name in bodies])
         await self._each(command, [(command, name, *values) for name in keys.fixed])
 

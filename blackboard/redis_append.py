@@ -68,6 +68,8 @@ def pack_append(root: str, batch: Batch, ttl_seconds: float) -> bytes:
         add_artifact(args, artifact)
     args.append(b"%d" % len(batch.bodies))
     args += [body.encode() for body in batch.bodies]
+    args += (b"%d" % round(batch.orphan_seconds * 1000), b"%d" % len(batch.released))
+    args += [body.encode() for body in batch.released]
     return b"*%d\r\n" % len(args) + b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args])
 
 

@@ -71,7 +71,7 @@ async def keep(link: RedisLink, keys: Keys, digests: Sequence[str]) -> None:
     for digest in digests:
         body = keys.body(digest)
         there, _, _ = await link.transaction(
-            "keep", [("EXISTS", body), ("PERSIST", body), ("SADD", keys.bodies, digest)]
+            "keep", [("EXISTS", body), ("PERSIST", body), ("HSETNX", keys.bodies, digest, 0)]
         )
         if not there:
             raise NotFound("body", digest)

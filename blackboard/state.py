@@ -245,6 +245,10 @@ class RunState:
     journaled: int = 0
     """Tasks with a journal that have ended well since this state was made."""
     posted: list[Artifact] = field(default_factory=list[Artifact])
+    named: list[str] = field(default_factory=list[str])
+    """Digests of bodies that steps name from now on, each as often as they do."""
+    unnamed: list[str] = field(default_factory=list[str])
+    """Those that steps name no longer."""
 
     def __post_init__(self) -> None:
         self.agents = {agent.name: agent for agent in self.spec.agents}
@@ -266,6 +270,15 @@ class RunState:
         """Hands over what changed since the last call: rows, marks, and artifacts."""
         taken = self.changes, self.marks, self.posted
         self.changes, self.marks, self.posted = {}, {}, []
+        return taken
+
+    def take_names(self) -> tuple[list[str], list[str]]:
+        """Hands over which bodies steps name, and name no longer, since the last call."""
+        taken = self.named, self.unnamed
+        if self.named:
+            self.named = []
+        if self.unnamed:
+            self.unnamed = []
         return taken
 
 

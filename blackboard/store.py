@@ -71,7 +71,10 @@ class Batch:
     dropped: Sequence[tuple[RowKind, str]] = ()
     """Rows that go, by kind and key; one that is not there is gone already."""
     bodies: Sequence[str] = ()
-    """Digests of further bodies put before, treated like those that artifacts name."""
+    """Digests of further bodies put before, treated like those that artifacts name: each counts once."""
+    released: Sequence[str] = ()
+    """Digests that count once less: a body that nothing names any more expires `orphan_seconds` from now."""
+    orphan_seconds: float = 3_600.0
 
     def digest(self) -> str:
         """Tells this batch from every other: its token is random, its head and events are its own."""

@@ -11,6 +11,7 @@ import anyio
 from blackboard.condensing import condensed
 from blackboard.encoding import decode_steps, decode_task
 from blackboard.events import CondensedJournal
+from blackboard.evolve import bodies_of
 from coordinator.decision import Condense
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import StoreRetry
@@ -85,6 +86,7 @@ class Condensing:
             keys = step_row_keys(task.id, 0, task.steps)
             numbers: list[int] = []
             short: list[Step] = []
+            bodies: list[str] = []
             for first in range(0, len(keys), STEPS_AT_ONCE):
                 page = await store.rows(self._run, "step", keys[first : first + STEPS_AT_ONCE])
                 for number, step in enumerate(decode_steps(page), first):
@@ -92,7 +94,9 @@ class Condensing:
                     if kept is not step:
                         numbers.append(number)
                         short.append(kept)
-            yield CondensedJournal(task.id, ended[task.id], tuple(numbers), tuple(short)), len(short)
+                        bodies += bodies_of(step)
+            changed = CondensedJournal(task.id, ended[task.id], tuple(numbers), tuple(short), tuple(bodies))
+            yield changed, len(short)
 
     async def _commit(self, journals: Sequence[CondensedJournal]) -> None:
         """Waits for the append: no more than one such is under way."""

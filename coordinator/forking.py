@@ -29,7 +29,7 @@ from blackboard.state import InquiryRow, TaskRow
 from blackboard.store import Batch, BlackboardStore
 from coordinator.history import Brought, Part, Point, Source, before, history, whole_prefix
 from coordinator.overrides import Overrides, Replacement, changed, changes
-from coordinator.reading import bodies_of, step_row_keys
+from coordinator.reading import step_row_keys
 from coordinator.records import Records, operator_query
 from coordinator.reopening import append_until_definite
 from coordinator.replacing import Given, given
@@ -110,8 +110,7 @@ class Forking:
         check(spec)
         brought = await self._brought(source, part, new)
         events = history(read, part, brought, journals, spec, now_ms)
-        steps = [step for some in (*brought.steps.values(), *journals.values()) for step in some]
-        await self._create(source, run, events, steps, new.bodies)
+        await self._create(source, run, events, new.bodies)
         self.transport.emit(subjects.RUNS, b"")
         shared = sum(journal.steps for journal in told.values())
         return Parted(spec, created=True, tasks=len(part.ended), steps=shared)
@@ -199,14 +198,11 @@ class Forking:
             [*stay, *(one for one in new.artifacts if one.id not in {old.id for old in stay})],
         )
 
-    async def _create(
-        self, source: str, run: str, events: Sequence[Event], steps: Sequence[Step], new: Mapping[str, bytes]
-    ) -> None:
+    async def _create(self, source: str, run: str, events: Sequence[Event], new: Mapping[str, bytes]) -> None:
         state = fold(events)
         written = encode_changes(state)
-        bodies = dict.fromkeys(bodies_of(steps))
-        named = (artifact.body for artifact in written.artifacts if artifact.body is not None)
-        for digest in {**bodies, **dict.fromkeys(named)}:
+        posted = (artifact.body for artifact in written.artifacts if artifact.body is not None)
+        for digest in dict.fromkeys((*written.bodies, *posted)):
             if digest in new:
                 await self._put(run, digest, new[digest])
             else:
@@ -218,7 +214,7 @@ class Forking:
             [encode_event(event) for event in events],
             written.rows,
             written.artifacts,
-            bodies=tuple(bodies),
+            bodies=written.bodies,
         )
         await append_until_definite(self.store, batch)
 

@@ -41,6 +41,7 @@ class GroupCommit:
         self._token = token
         self._head = head
         retention = office.settings.retention
+        self._orphan_seconds = retention.orphan_seconds
         self.archived = Archived(retention.log_events + retention.segment_events)
         """Where the archive says what may leave the log."""
         self.trimmed = 0
@@ -149,7 +150,9 @@ class GroupCommit:
             artifacts=written.artifacts,
             trim=leaving.trim,
             dropped=written.dropped,
-            bodies=leaving.bodies,
+            bodies=[*written.bodies, *leaving.bodies],
+            released=written.released,
+            orphan_seconds=self._orphan_seconds,
         )
         return batch, effects
 

@@ -7,13 +7,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard import events as ev
+from blackboard.evolve import bodies_of
 from coordinator.decision import AnswerInquiry, Cancel, Claim, Commit, Judge, Pause, RecordSteps, Retry
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import Refused
 from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.pace import Pace
-from coordinator.reading import Journals, Unpacking, asks_the_store, bodies_of, check_sizes, is_unsafe
+from coordinator.reading import Journals, Unpacking, asks_the_store, check_sizes, is_unsafe
 from protocol.codec import decode, decode_as
 from protocol.errors import InvalidMessage, NotFound, Overloaded, StoreUnavailable
 from protocol.messages import (
@@ -118,7 +119,7 @@ class Inbox:
         on_disk = any(is_unsafe(step) for step in request.steps)
         try:
             await self._journals.read(request.task)
-            await store.keep(self._run, bodies_of(request.steps))
+            await store.keep(self._run, [body for step in request.steps for body in bodies_of(step)])
             can_sync = not on_disk or await store.can_sync()
         except (StoreUnavailable, NotFound) as error:
             self._office.post.refuse(message, error)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from blackboard.encoding import decode_steps
-from blackboard.evolve import step_digest, step_key
+from blackboard.evolve import bodies_of, step_digest, step_key
 from blackboard.state import RunState
 from blackboard.store import BlackboardStore
 from protocol.artifacts import canonical_json
@@ -37,15 +37,9 @@ def is_unsafe(step: Step) -> bool:
     return step.kind == "intent" and isinstance(step.value, dict) and step.value.get("effect") == "unsafe"
 
 
-def bodies_of(steps: Sequence[Step]) -> Sequence[str]:
-    """Digests of what steps have put apart."""
-    bodies = [step.body for step in steps] + [step.asked.body for step in steps if step.asked is not None]
-    return [body.digest for body in bodies if body is not None]
-
-
 def asks_the_store(steps: Sequence[Step]) -> bool:
     """Whether the store has a say in the recording of steps."""
-    return any(is_unsafe(step) for step in steps) or bool(bodies_of(steps))
+    return any(is_unsafe(step) or bodies_of(step) for step in steps)
 
 
 class Journals:

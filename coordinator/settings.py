@@ -123,7 +123,7 @@ class Retention(Group):
     """Newest tasks of a run that ended well whose journals stay whole; at times a tenth more. Of older ones
     calls, effects and costs are kept, no replies of models: they cannot be forked within, nor replayed."""
     orphan_seconds: Seconds = 3_600
-    """How long a body that no artifact names is kept: longer than any retry of its commit."""
+    """How long a body that nothing names is kept: longer than any retry of its commit."""
 
 
 class Settings(Groups):

@@ -78,6 +78,7 @@ class Expected:
         if self._state is None:
             return
         changes, marks, posted = self._state.take_changes()
+        self._state.take_names()
         for place, row in changes.items():
             self.rows[place] = digest(encode_row(condensed(row) if isinstance(row, Step) else row))
         for place, there in marks.items():

@@ -48,9 +48,23 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "a body of the archive expires",
         "coordinator/group_commit.py",
-        "bodies=leaving.bodies,",
-        "",
+        "bodies=[*written.bodies, *leaving.bodies],",
+        "bodies=written.bodies,",
         VERIFIED,
+    ),
+    Mutant(
+        "the first journal that is condensed takes a body from all who name it",
+        "blackboard/memory.py",
+        "body.names = max(0, body.names - 1)",
+        "body.names = 0",
+        CONDENSING,
+    ),
+    Mutant(
+        "a condensed journal goes on naming what it had put apart",
+        "blackboard/evolve.py",
+        "state.unnamed += one.bodies",
+        "",
+        CONDENSING,
     ),
     Mutant(
         "the archive goes on one event too late",

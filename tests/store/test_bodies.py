@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from blackboard.bodies import BODY_LIMIT_BYTES
-from blackboard.store import BlackboardStore, PutResult
+from blackboard.store import Batch, BlackboardStore, PutResult
 from protocol.errors import InvalidMessage, MessageTooLarge, NotFound
-from tests.store.building import RUN, TTL, add, body_ref, create, put, write
+from tests.store.building import RUN, TTL, add, body_ref, create, events, put, write
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +118,59 @@ async def test_a_body_that_is_kept_stays_and_one_that_is_not_there_cannot_be(sto
     assert await whole(store, kept) == b"kept"
     with pytest.raises(NotFound):
         await store.keep(RUN, [kept, "0" * 64])
+
+
+async def append(store: BlackboardStore, head: int, *, bodies=(), released=(), seconds: float = 0.1) -> int:
+    batch = Batch(
+        RUN, "leader-1", head, events("x"), bodies=bodies, released=released, orphan_seconds=seconds
+    )
+    assert await store.append(batch, ttl_seconds=TTL) == head + 1
+    return await store.append(batch, ttl_seconds=TTL)  # the same again counts once
+
+
+async def gone(store: BlackboardStore, digest: str) -> None:
+    with anyio.fail_after(5), pytest.raises(NotFound):
+        while True:
+            await whole(store, digest)
+            await anyio.sleep(0.02)
+
+
+async def test_a_body_stays_as_long_as_anything_names_it_and_expires_when_the_last_has_gone(
+    store: BlackboardStore,
+):
+    head = await create(store)
+    body, twice = await put(store, b"in a step and an artifact"), await put(store, b"in two steps")
+    head = await add(store, head, write(1, body=body_ref(b"in a step and an artifact")))
+    head = await append(store, head, bodies=[body, twice, twice])
+    head = await append(store, head, released=[body, twice])
+    await anyio.sleep(0.2)
+    assert (await whole(store, body), await whole(store, twice)) == (
+        b"in a step and an artifact",
+        b"in two steps",
+    )
+    await append(store, head, released=[twice])
+    await gone(store, twice)
+    assert await whole(store, body) == b"in a step and an artifact"
+
+
+async def test_a_released_body_that_is_named_again_in_time_stays(store: BlackboardStore):
+    head = await create(store)
+    kept, named = await put(store, b"kept"), await put(store, b"named")
+    head = await append(store, head, bodies=[kept, named])
+    head = await append(store, head, released=[kept, named], seconds=0.5)
+    await store.keep(RUN, [kept])
+    await append(store, head, bodies=[named])
+    await anyio.sleep(0.6)
+    assert (await whole(store, kept), await whole(store, named)) == (b"kept", b"named")
+
+
+async def test_the_end_of_a_run_does_not_keep_a_released_body_longer(store: BlackboardStore):
+    head = await create(store)
+    body = await put(store, b"body")
+    head = await append(store, head, bodies=[body])
+    head = await append(store, head, released=[body], seconds=0.1)
+    assert await store.finish(RUN, head, keep_seconds=60)
+    await gone(store, body)
 
 
 async def test_putting_a_named_body_again_does_not_let_it_expire(store: BlackboardStore):

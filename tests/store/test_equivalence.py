@@ -50,6 +50,7 @@ APPENDS = st.tuples(
     st.lists(ROWS, max_size=2),
     st.lists(ARTIFACTS, max_size=2),
     st.lists(DROPS, max_size=2),
+    st.lists(BODIES, max_size=2),
 )
 OPERATIONS = st.one_of(
     APPENDS,
@@ -61,6 +62,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("put"), BODIES, st.integers(0, 60), st.integers(0, 60)),
     st.tuples(st.just("get"), BODIES),
     st.tuples(st.just("trim"), TOKENS, st.integers(1, 8)),
+    st.tuples(st.just("release bodies"), TOKENS, BODIES),
     st.tuples(st.just("log"), st.integers(0, 8), st.integers(1, 4)),
     st.tuples(st.just("ask"), st.sampled_from(["a", "b", None]), st.sampled_from(["alpha", "beta", None])),
     st.tuples(st.just("ask_time"), st.integers(1, 5), st.integers(1, 5)),
@@ -70,9 +72,12 @@ OPERATIONS = st.one_of(
 
 async def answer(store: BlackboardStore, operation: tuple, last: list[Batch]) -> object:
     match operation:
-        case ("append", token, shift, names, rows, artifacts, dropped):
+        case ("append", token, shift, names, rows, artifacts, dropped, named):
             head = max(0, await store.head(RUN) + shift)
-            last[:] = [Batch(RUN, token, head, events(*names), rows, artifacts, dropped=dropped)]
+            bodies = [body_ref(body).digest for body in named]
+            last[:] = [
+                Batch(RUN, token, head, events(*names), rows, artifacts, dropped=dropped, bodies=bodies)
+            ]
             return await store.append(last[0], ttl_seconds=TTL)
         case ("repeat",):
             return [await store.append(batch, ttl_seconds=TTL) for batch in last]
@@ -92,6 +97,11 @@ async def answer(store: BlackboardStore, operation: tuple, last: list[Batch]) ->
         case ("trim", token, before):
             head = await store.head(RUN)
             return await store.append(Batch(RUN, token, head, trim=before), ttl_seconds=TTL)
+        case ("release bodies", token, body):
+            batch = Batch(
+                RUN, token, await store.head(RUN), released=[body_ref(body).digest], orphan_seconds=60
+            )
+            return await store.append(batch, ttl_seconds=TTL)
         case ("log", after, limit):
             return await store.log(RUN, after=after, limit=limit)
         case ("ask", tag, text):
@@ -127,7 +137,7 @@ def test_both_stores_give_the_same_answers(server: RedisServer, operations: list
     async def compare() -> None:
         prefix = f"test-{secrets.token_hex(6)}"
         async with RedisStore(server.url, RedisSettings(prefix=prefix)) as redis:
-            setup = [("append", "", 0, ["created"], [], [], []), ("acquire", "one")]
+            setup = [("append", "", 0, ["created"], [], [], [], []), ("acquire", "one")]
             assert await answers(redis, setup + operations) == await answers(
                 MemoryStore(), setup + operations
             )

@@ -1,7 +1,10 @@
 """Journals of tasks that ended well are condensed, beyond the newest: what stays, and what still works."""
 
+from collections.abc import Mapping
+
 import anyio
 import pytest
+from pydantic import BaseModel, JsonValue
 
 from agents.agent import Agent, Context, Discovery, Priced, agent
 from blackboard.condensing import condensed
@@ -9,8 +12,10 @@ from blackboard.encoding import decode_steps
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from coordinator.commands.compare import compared_runs
 from coordinator.history import Point
-from coordinator.records import Records
+from coordinator.records import Records, operator_query
 from coordinator.settings import Retention, Settings
+from coordinator.verification.verify import verify
+from protocol.artifacts import artifact
 from protocol.errors import InvalidMessage
 from protocol.messages import FollowUp, RetryReply, RetryRequest, Step, Usage
 from tests.support.swarm import Swarm, swarm
@@ -19,9 +24,15 @@ from tests.swarm.test_forks import part
 from tests.swarm.test_long_runs import ask, settled
 
 KEPT, TASKS = 10, 40
+LARGE = "x" * 100_000
 REPLY = "a long reply. " * 50
 SETTINGS = Settings(retention=Retention(log_events=1_000_000, journals=KEPT))
 CALL = Usage(model_calls=1, tokens_out=100, cost_microdollars=7)
+
+
+@artifact("seen")
+class Seen(BaseModel, frozen=True):
+    text: str
 
 
 class World:
@@ -91,6 +102,61 @@ def test_the_newest_journals_stay_whole_and_of_older_ones_only_the_replies_of_mo
             await hive.check("run-1")
 
     run_virtually(main)
+
+
+def test_what_travelled_apart_goes_with_the_steps_that_named_it_unless_something_else_does(record_property):
+    async def main() -> None:
+        async with swarm(settings=SETTINGS) as hive:
+
+            @agent("look", publishes=[Seen])
+            async def look(context: Context) -> Discovery:
+                async def call() -> Mapping[str, JsonValue]:
+                    return {"text": f"{context.visit} {LARGE}"}
+
+                async def common() -> Mapping[str, JsonValue]:
+                    return {"text": LARGE}
+
+                said = await context.step("ask", {"visit": context.visit}, call)
+                await context.step("ask", {"what": "is common"}, common)
+                await anyio.sleep(1)
+                posted = [Seen.model_validate(said)] if context.visit == 1 else []
+                return Discovery(posted, reward=0.5)
+
+            hive.start_worker("w1", {"look": look})
+            hive.start_coordinator("c1")
+            await hive.submit(looks())
+            await settled(hive, TASKS // 2)
+            hive.kill("c1")
+            hive.start_coordinator("c2")
+            await settled(hive, TASKS - 1)
+            first = (await Records(hive.store).tasks("run-1"))[0]
+            await part(hive, "fork", Point((await Records(hive.store).tasks("run-1"))[-1].id))
+            await hive.ended("run-1")
+            await hive.ended("run-2")
+            for name in ("c2", "w1"):
+                hive.kill(name)
+            everything = bytes_of(hive, "run-1")
+            await anyio.sleep(SETTINGS.retention.orphan_seconds + 1)
+            whole = sum(not steps[0].condensed for steps in await journals(hive))
+            left = bytes_of(hive, "run-1")
+            record_property("bytes", f"{everything:,} before, {left:,} left")
+            assert everything > TASKS * len(LARGE)
+            assert (whole + 2) * len(LARGE) < left < (whole + 2) * (len(LARGE) + 100)
+            assert (await journals(hive))[0][0].condensed
+            (posted,) = [
+                one async for one in Records(hive.store).artifacts("run-1", operator_query(), now_ms=0)
+            ]
+            assert posted.producer.task == first.id
+            for run in ("run-1", "run-2"):
+                verdict = await verify(hive.store, run)
+                assert (verdict.proven, verdict.differences) == (True, [])
+
+    run_virtually(main)
+
+
+def bytes_of(hive: Swarm, run: str) -> int:
+    bodies = hive.store.snapshot().runs[run].bodies.values()
+    return sum(len(body.data) for body in bodies if body.expires > anyio.current_time())
 
 
 def test_leaders_that_die_while_they_condense_leave_every_journal_whole_or_condensed():
