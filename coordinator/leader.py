@@ -88,6 +88,7 @@ class Leader:
             self._tasks = tasks
             dispatcher = await self._open(group, stack)
             self._leading = True
+            office.shares.bell.set()
             office.observers.notify(LeaderGained(self._id, anyio.current_time() - self._since, lost))
             tasks.start_soon(dispatcher.sweep_regularly, name=f"sweep {self._id}")
             if office.settings.retention.archive:

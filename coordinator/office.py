@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from itertools import count
 
+import anyio
+
 from blackboard.store import BlackboardStore
 from coordinator.allowances import Allowances
 from coordinator.builds import Offer
@@ -29,6 +31,8 @@ class Shares:
     """Slots of the workers that offer each agent."""
     offers: tuple[Offer, ...] = ()
     """Those workers."""
+    bell: anyio.Event = field(default_factory=anyio.Event)
+    """Rung where they should be computed at once."""
 
 
 @dataclass(slots=True)

@@ -39,6 +39,8 @@ ANY_NUMBER = 1_000_000
 SHARES_SECONDS = 0.25
 """How often slots are split. Not at each beat: it takes a look at every worker, and a thousand of them beat a
 hundred times a second."""
+SHARES_PAUSE_SECONDS = 0.02
+"""Between two splits, however many runs find a leader."""
 TOPOLOGY_SECONDS = 10.0
 BUS_RETRY_SECONDS = 1.0
 BUS_FAILURES = 2
@@ -227,8 +229,11 @@ class Coordinator:
 
     async def _share_regularly(self) -> None:
         while True:
-            await anyio.sleep(SHARES_SECONDS)
+            with anyio.move_on_after(SHARES_SECONDS):
+                await self._shares.bell.wait()
+            self._shares.bell = anyio.Event()
             self._share()
+            await anyio.sleep(SHARES_PAUSE_SECONDS)
 
     async def _tell_demand_regularly(self) -> None:
         while True:

@@ -23,3 +23,20 @@ def test_half_an_hour_of_slow_tasks_never_has_more_than_one_dispatch_waiting():
             assert done > 0.9 * 4 * 1800 / 7
 
     run_virtually(main)
+
+
+def test_a_new_run_has_its_share_of_the_slots_as_soon_as_it_is_led():
+    """Not from the next regular split on: until then its tasks would go out one after another."""
+
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", thinker(7.0), slots=40)
+            await anyio.sleep(30)
+            run = await hive.submit(run_spec(tasks=40))
+            while not await hive.task_rows(run):
+                await anyio.sleep(0.01)
+            await anyio.sleep(0.1)
+            assert len(await hive.task_rows(run)) == 40
+
+    run_virtually(main)
