@@ -1,6 +1,7 @@
-"""Claims: what arrived for a run while its last claim request was under way goes into the next one."""
+"""Claims: what arrives for a run while its claim requests are under way goes into the next one."""
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from protocol.transport.contract import Delivery
 
 CLAIM_SECONDS = 2.0
 BATCH = 200
+TOGETHER = 2
+"""Claims of one run under way at once, so that its leader decides one while another travels."""
 RETRY_SECONDS = (1.0, 5.0)
 """An unanswered task comes back after a pause in this range, perhaps to another worker."""
 
@@ -55,7 +58,8 @@ class Claims:
         self._freed = freed
         self._sending = sending
         self._chance = chance
-        self._waiting: dict[str, list[_Waiting]] = {}
+        self._waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
+        self._serving = Counter[str]()
         self._tokens: set[str] = set()
 
     def add(self, task: SwarmTask, delivery: Delivery) -> None:
@@ -65,12 +69,11 @@ class Claims:
             self._freed()
             return
         self._tokens.add(task.token)
-        waiting = self._waiting.get(task.run)
-        if waiting is not None:
-            waiting.append(_Waiting(task, delivery))
-            return
-        self._waiting[task.run] = [_Waiting(task, delivery)]
-        self._tasks.start_soon(self._serve, task.run, name=f"claims of {task.run}")
+        waiting = self._waiting[task.run]
+        waiting.append(_Waiting(task, delivery))
+        if len(waiting) == 1 and self._serving[task.run] < TOGETHER:
+            self._serving[task.run] += 1
+            self._tasks.start_soon(self._serve, task.run, name=f"claims of {task.run}")
 
     async def _serve(self, run: str) -> None:
         """Claims for one run until nothing waits."""
@@ -80,7 +83,9 @@ class Claims:
             await self._claim(run, batch)
             self._tokens.difference_update(one.task.token for one in batch)
             self._freed()
-        del self._waiting[run]
+        self._serving[run] -= 1
+        if not self._serving[run]:
+            del self._serving[run], self._waiting[run]
 
     async def _claim(self, run: str, batch: Sequence[_Waiting]) -> None:
         number = self._ledger.open_claim()

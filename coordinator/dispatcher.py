@@ -17,6 +17,9 @@ from coordinator.office import Office
 from coordinator.outbox import Outbox
 from coordinator.pace import Pace
 
+AT_ONCE = 48
+"""New visits of an agent in one group: workers begin with these while the next are chosen."""
+
 
 class Dispatcher:
     """Late binding: a task is chosen only when a slot is free for it, or all but free."""
@@ -57,7 +60,7 @@ class Dispatcher:
         for agent in reversed(state.spec.agents):
             if agent.name in held:
                 continue
-            for _ in range(self._left(agent, total, prefetch)):
+            for _ in range(min(self._left(agent, total, prefetch), AT_ONCE)):
                 if not self._group.do(Visit(agent.name)).events:
                     break
                 total -= 1

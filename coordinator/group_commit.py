@@ -5,6 +5,7 @@ is committed. A refused append ends the lead: the tentative state is dropped, an
 reads the rows.
 """
 
+from asyncio import get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
@@ -119,6 +120,7 @@ class GroupCommit:
             if not self._pending and not self._effects and started - renewed < ttl / 3:
                 continue
             batch, effects = self._close_group()
+            get_running_loop().call_soon(self._prepare_early, prepare)
             try:
                 self._head = await self._append(batch, ttl)
             except StaleLeader:
@@ -134,6 +136,14 @@ class GroupCommit:
             self.recall.forget(batch.dropped)
             if self.run.state.totals.ended and not self._pending:
                 return "released"
+
+    def _prepare_early(self, prepare: Callable[[], None]) -> None:
+        """Begins with the next group while the store is busy with this one."""
+        try:
+            prepare()
+        except Exception as error:  # noqa: BLE001 - `commit` raises it
+            self._failure = error
+            self._wake.set()
 
     def _close_group(self) -> tuple[Batch, list[Effect]]:
         """The next group, encoded now: the rows go on changing."""
@@ -170,5 +180,4 @@ class GroupCommit:
         events, self._events = self._events, []
         if events:
             self._office.observers.notify(Appended(self._id, len(events), seconds))
-        for event in events:
-            observe(event, self.run.state, self._office.observers)
+        observe(events, self.run.state, self._office.observers)

@@ -253,7 +253,7 @@ class CoordinatorMetrics:
 
     def _on_dispatched(self, it: seen.Dispatched) -> None:
         series = self._agent(it.agent)
-        (series.first if it.attempt == 1 else series.again).inc()
+        (series.again if it.again else series.first).inc(it.tasks)
 
     def _on_claimed(self, it: seen.Claimed) -> None:
         self._agent(it.agent).wait.observe(it.wait_seconds)

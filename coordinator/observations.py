@@ -83,11 +83,11 @@ class Republished:
 
 @plain
 class Dispatched:
-    """A task went out; `attempt` above 1 is a re-dispatch."""
+    """Tasks went out together, for the first time or `again`."""
 
-    run: str
     agent: str
-    attempt: int
+    again: bool
+    tasks: int
 
 
 @plain

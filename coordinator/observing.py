@@ -1,5 +1,8 @@
 """From committed events to observations."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 from blackboard import events as ev
 from blackboard.events import MICRO, Event
 from blackboard.evolve import usage_of
@@ -16,12 +19,21 @@ from coordinator.observations import (
 )
 
 
-def observe(event: Event, state: RunState, observers: Observers) -> None:
-    """Notifies of what an event means to an operator; most events mean nothing."""
+def observe(events: Iterable[Event], state: RunState, observers: Observers) -> None:
+    """Notifies of what the events of a group mean to an operator; most mean nothing."""
+    dispatched = Counter[tuple[str, bool]]()
+    for event in events:
+        if isinstance(event, ev.TaskDispatched):
+            dispatched[event.agent, event.attempt > 1] += 1
+        else:
+            _observe(event, state, observers)
+    for (agent, again), tasks in dispatched.items():
+        observers.notify(Dispatched(agent, again, tasks))
+
+
+def _observe(event: Event, state: RunState, observers: Observers) -> None:
     run = state.spec.run
     match event:
-        case ev.TaskDispatched():
-            observers.notify(Dispatched(run, event.agent, event.attempt))
         case ev.TasksClaimed():
             for identity in event.tasks:
                 task = state.tasks[identity]

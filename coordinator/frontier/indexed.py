@@ -134,7 +134,7 @@ class IndexFrontier:
             self._place(arm)
         self._turn += 1
         contest = _Contest(self.policy.at(self.pooled), places, self._turn)
-        if places > KEPT:
+        if places > KEPT or self._open <= places:
             contest.enter(arm for arm in self._arms.values() if arm.open)
             return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.

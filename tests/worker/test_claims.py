@@ -32,17 +32,18 @@ async def test_a_task_is_claimed_run_and_its_discovery_settled() -> None:
 
 
 @virtually
-async def test_what_arrives_while_a_claim_is_under_way_goes_into_the_next_one() -> None:
+async def test_what_arrives_while_two_claims_are_under_way_goes_into_the_next_one() -> None:
     async with rig(slots=10) as swarm:
-        answers = iter([None])
+        answers = iter([None, None])
         swarm.leader.on_claim = lambda request: next(answers, swarm.leader.grant_all(request))
-        await swarm.leader.dispatch()
-        await swarm.until(lambda: len(swarm.leader.claims) == 1)
+        for under_way in (1, 2):
+            await swarm.leader.dispatch()
+            await swarm.until(lambda under_way=under_way: len(swarm.leader.claims) == under_way)
         for _ in range(5):
             await swarm.leader.dispatch()
-        await swarm.until(lambda: len(swarm.leader.discoveries) == 6)
-        assert [len(claim.leases) for claim in swarm.leader.claims][:2] == [1, 5]
-        assert [claim.number for claim in swarm.leader.claims] == [1, 2, 3]
+        await swarm.until(lambda: len(swarm.leader.discoveries) == 7)
+        assert [len(claim.leases) for claim in swarm.leader.claims][:3] == [1, 1, 5]
+        assert [claim.number for claim in swarm.leader.claims][:3] == [1, 2, 3]
 
 
 @virtually
