@@ -269,7 +269,7 @@ def write(page: Path, marks: Sequence[Mark]) -> None:
     for name, (title, _) in TITLES.items():
         points = _mean(curve(marks, name))
         base = max(points.values()) or 1.0
-        shares = [(at, value / base, 0.0) for at, value in points.items()]
+        shares = [(at, value / base, value / base, value / base) for at, value in points.items()]
         curves.append(Curve(title.partition(",")[0], shares))
     drawn = chart("A long run, each figure as a share of its own highest", "iterations", "share", curves)
     page.with_suffix(".svg").write_text(drawn, encoding="utf-8")

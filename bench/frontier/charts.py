@@ -1,7 +1,9 @@
 """Line charts with bands, as small SVG files that are the same for the same numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bench.frontier.resampling import interval_of_mean, mean
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 32, 40
@@ -10,16 +12,16 @@ COLOURS = ("#0b62a4", "#d1495b", "#2e8b57", "#8a5fbf", "#c98a00", "#555555", "#1
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points (x, mean, half the height of the band around it)."""
+    """Points (x, mean, lower and upper end of the band around it)."""
 
     name: str
-    points: Sequence[tuple[float, float, float]]
+    points: Sequence[tuple[float, float, float, float]]
 
 
 def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> str:
     """An SVG document: curves with their bands, two axes with ticks, and a legend."""
-    right = max(x for curve in curves for x, _, _ in curve.points)
-    top = max(mean + band for curve in curves for _, mean, band in curve.points) or 1.0
+    right = max(x for curve in curves for x, *_ in curve.points)
+    top = max(high for curve in curves for *_, high in curve.points) or 1.0
 
     def place(x: float, y: float) -> str:
         across_px = LEFT + (WIDTH - LEFT - RIGHT) * x / right
@@ -45,9 +47,9 @@ def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> str:
         )
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        upper = [place(x, mean + band) for x, mean, band in curve.points]
-        lower = [place(x, mean - band) for x, mean, band in reversed(curve.points)]
-        line = [place(x, mean) for x, mean, _ in curve.points]
+        upper = [place(x, high) for x, _, _, high in curve.points]
+        lower = [place(x, low) for x, _, low, _ in reversed(curve.points)]
+        line = [place(x, middle) for x, middle, _, _ in curve.points]
         height = TOP + 8 + 18 * number
         parts.append(
             f'<polygon points="{" ".join(upper + lower)}" fill="{colour}" fill-opacity="0.15"/>'
@@ -58,20 +60,10 @@ def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> str:
     return "\n".join([*parts, "</g></svg>"]) + "\n"
 
 
-def averaged(runs: Mapping[str, Sequence[Sequence[float]]], every: int, scale: float = 1.0) -> list[Curve]:
-    """Curves of the mean over runs of running values, with a band of one standard error each side."""
-    return [
-        Curve(name, [_point(at, [run[at - 1] * scale for run in found]) for at in _ticks(found, every)])
-        for name, found in runs.items()
-    ]
-
-
-def _ticks(found: Sequence[Sequence[float]], every: int) -> Sequence[int]:
-    return range(every, min(map(len, found)) + 1, every)
-
-
-def _point(at: int, values: Sequence[float]) -> tuple[float, float, float]:
-    count = len(values)
-    mean = sum(values) / count
-    variance = sum((value - mean) ** 2 for value in values) / max(count - 1, 1)
-    return at, mean, (variance / count) ** 0.5
+def averaged(name: str, runs: Sequence[Sequence[float]], every: int) -> Curve:
+    """The mean over runs of what each gives at every so many visits, with the band of its 90 % interval."""
+    points: list[tuple[float, float, float, float]] = []
+    for number, values in enumerate(zip(*runs, strict=False), 1):
+        low, high = interval_of_mean(values)
+        points.append((number * every, mean(values), low, high))
+    return Curve(name, points)

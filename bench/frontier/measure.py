@@ -5,10 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.frontier.play import Play
 from bench.frontier.record import Record
 from bench.frontier.settings import Setting
-from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
+from coordinator.frontier.policies import DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,6 @@ def measured(setting: Setting, policy: str, seeds: int, record: Record) -> Cell:
         met=met,
         seconds=time.perf_counter() - began,
     )
-
-
-def plays(setting: Setting, policy: str, seeds: int) -> list[Play]:
-    """Games to be run."""
-    return [Play(setting.world, POLICIES[policy], setting.workers, s, setting.lost) for s in range(seeds)]
 
 
 def standard_error(values: Sequence[float]) -> float:

@@ -4,34 +4,20 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from bench.frontier import settings, shares, stopping
-from bench.frontier.charts import averaged, chart
-from bench.frontier.measure import Cell, measured, plays, table
+from bench.frontier import beside, settings, shares, stopping
+from bench.frontier.charts import chart
+from bench.frontier.measure import Cell, measured, table
 from bench.frontier.record import Record
+from bench.frontier.resampling import interval, mean
 from bench.frontier.settings import Setting
 from bench.frontier.worlds import Flat
 from coordinator.frontier.divergence import kl
 from coordinator.frontier.policies import DEFAULT_POLICY
 
-COMPARED = (
-    DEFAULT_POLICY,
-    "greedy",
-    "thompson",
-    "kl-ucb",
-    "ucb1",
-    "uniform",
-    "wu-uct",
-    "progressive-widening",
-    "puct",
-)
-BY_DEFAULT = (DEFAULT_POLICY,)
-PLOTTED = (DEFAULT_POLICY, "greedy", "thompson", "kl-ucb", "ucb1", "uniform")
 PLOTTED_IN = ("T2", "flat K=50")
-POINTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +25,7 @@ class Effort:
     """Seeds for each part of the page."""
 
     gates: int
-    """Of trees; flat worlds, which take long, get two fifths of them."""
+    """Of trees; flat worlds, which take long, get half of them."""
     shares: int
     compared: int
     stopping: int
@@ -47,31 +33,40 @@ class Effort:
     @property
     def of_gates(self) -> tuple[int, int]:
         """Of trees and of flat worlds."""
-        return self.gates, max(2 * self.gates // 5, 1)
+        return self.gates, max(self.gates // 2, 1)
 
     @classmethod
-    def of(cls, seeds: int) -> "Effort":
-        return cls(seeds, max(3 * seeds // 5, 4), max(seeds // 20, 1), max(seeds // 16, 1))
+    def of(cls, seeds: int, compared: int) -> "Effort":
+        return cls(seeds, max(3 * seeds // 5, 4), compared, max(seeds // 10, 1))
 
 
 def write_page(path: Path, effort: Effort, record: Record) -> bool:
     """Writes the page and its plots; says whether every gate was met."""
     trees, flats = effort.of_gates
+    gates = settings.gates()
     gate_cells = [
-        *_cells([gate for gate in settings.gates() if gate.measure == "reward"], BY_DEFAULT, trees, record),
-        *_cells([gate for gate in settings.gates() if gate.measure == "regret"], BY_DEFAULT, flats, record),
+        *_cells([gate for gate in gates if gate.measure == "reward"], trees, record),
+        *_cells([gate for gate in gates if gate.measure == "regret"], flats, record),
     ]
-    beside = _cells(settings.compared(), COMPARED, effort.compared, record)
+    compared = settings.compared()
     plots = {
-        f"{path.stem}-{setting.measure}.svg": _plot(setting, effort.compared)
-        for setting in settings.compared()
+        f"{path.stem}-{setting.measure}.svg": _plot(setting, effort.compared, record)
+        for setting in compared
         if setting.name in PLOTTED_IN
     }
     for name, plot in plots.items():
         path.with_name(name).write_text(plot, encoding="utf-8")
     parts = {
         "gates": table(gate_cells),
-        "beside": table(beside),
+        "ratios": ratios(gates, flats, record),
+        "stopping": stopping.table(
+            [
+                stopping.measured(name, world, effort.stopping, record)
+                for name, world in stopping.worlds().items()
+            ]
+        ),
+        "beside": beside.table(compared, effort.compared, record),
+        "leads": beside.leads(compared, effort.compared, record),
         "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
         "listed": shares.section(
@@ -79,42 +74,52 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         ),
         "held_out": shares.section(settings.held_out(), effort.shares, record),
         "explained": stopping.explained(effort.stopping),
-        "stopping": stopping.table(
-            [stopping.measured(name, world, effort.stopping) for name, world in stopping.worlds().items()]
-        ),
     }
-    path.write_text(_page(parts, effort), encoding="utf-8")
+    path.write_text(_page(parts, effort, record), encoding="utf-8")
     return all(cell.met is not False for cell in gate_cells)
 
 
-def _cells(chosen: Sequence[Setting], policies: Sequence[str], seeds: int, record: Record) -> list[Cell]:
+def _cells(chosen: Sequence[Setting], seeds: int, record: Record) -> list[Cell]:
     cells: list[Cell] = []
     for setting in chosen:
-        for policy in policies:
-            cells.append(measured(setting, policy, seeds, record))
-            print(f"{setting.name} W={setting.workers} {policy}: {cells[-1].value:.3f}", file=sys.stderr)
+        cells.append(measured(setting, DEFAULT_POLICY, seeds, record))
+        print(f"{setting.name} W={setting.workers}: {cells[-1].value:.3f}", file=sys.stderr)
     return cells
 
 
-def _plot(setting: Setting, seeds: int) -> str:
-    """Mean reward so far, or regret so far, over the visits made."""
+def ratios(gates: Sequence[Setting], seeds: int, record: Record) -> str:
+    """What many workers, and visits that are lost, cost of regret."""
+    by_name = {(gate.name, gate.workers): gate for gate in gates}
+    lines = ["| regret of the default | ratio | 90 % interval | gate |", "|---|---|---|---|"]
+    for title, name, workers, base, gate in (
+        ("flat K=50, 64 workers over 1", "flat K=50", 64, ("flat K=50", 1), 1.25),
+        ("flat K=50, 10 % lost over none", "flat K=50, 10% lost", 16, ("flat K=50", 16), 1.10),
+    ):
+        if (name, workers) not in by_name or base not in by_name:
+            continue
+        over, under = (
+            beside.values(by_name[key], DEFAULT_POLICY, seeds, record) for key in ((name, workers), base)
+        )
+        value = mean(over) / mean(under)
+        low, high = interval(
+            seeds,
+            lambda drawn, a=over, b=under: (
+                mean([a[seed] for seed in drawn]) / mean([b[seed] for seed in drawn])
+            ),
+        )
+        met = "met" if value <= gate else "MISSED"
+        lines.append(f"| {title} | {value:.2f} | {low:.2f} to {high:.2f} | {gate:g} {met} |")
+    return "\n".join(lines)
+
+
+def _plot(setting: Setting, seeds: int, record: Record) -> str:
     up = "regret" if setting.measure == "regret" else "mean reward so far"
-    title = f"{setting.name}, {setting.workers} workers"
-    runs = {policy: running(setting, policy, seeds) for policy in PLOTTED}
-    return chart(title, "visits", up, averaged(runs, max(setting.world.visits // POINTS, 1)))
-
-
-def running(setting: Setting, policy: str, seeds: int) -> list[list[float]]:
-    """By seed, what the measure is after each visit."""
-    found: list[list[float]] = []
-    for play in plays(setting, policy, seeds):
-        play.run()
-        sums = enumerate(accumulate(play.chosen), 1)
-        if setting.measure == "regret":
-            found.append([play.best * made - total for made, total in sums])
-        else:
-            found.append([total / made for made, total in sums])
-    return found
+    return chart(
+        f"{setting.name}, {setting.workers} workers",
+        "visits",
+        up,
+        list(beside.curves(setting, seeds, record)),
+    )
 
 
 def lai_robbins(world: Flat, seeds: int) -> float:
@@ -130,15 +135,19 @@ def lai_robbins(world: Flat, seeds: int) -> float:
     return math.log(world.visits) * total / seeds
 
 
-def _page(parts: Mapping[str, str], effort: Effort) -> str:
+def _page(parts: Mapping[str, str], effort: Effort, record: Record) -> str:
     trees, flats = effort.of_gates
+    played_by = record.origin
     return f"""# The frontier's benchmark
 
-Written by `python -m bench.frontier --page docs/frontier-benchmark.md --seeds {effort.gates}`;
-the same numbers come out each time. [The frontier](frontier.md) explains the policies.
+Written by `python -m bench.frontier --page docs/frontier-benchmark.md --seeds {effort.gates} --beside
+{effort.compared}`; the same numbers come out each time. [The frontier](frontier.md) explains the policies.
+All games were played by {played_by.interpreter} with the policies and worlds of commit `{played_by.commit}`
+(digest of these files: `{played_by.code}`).
 
 A cell is the mean latent reward of the visits made, in flat worlds the regret; after ± its standard error
 over seeds. W is the number of workers. Visits take exponential times: results come late and out of order.
+All policies play the same worlds seed by seed. Intervals are bootstrapped: seeds are drawn anew, 400 times.
 
 ## Gates of the default policy
 
@@ -146,17 +155,24 @@ Seeds 0 to {trees - 1} of trees, 0 to {flats - 1} of flat worlds.
 
 {parts["gates"]}
 
+{parts["ratios"]}
+
 ## Policies side by side
 
-Seeds 0 to {effort.compared - 1}. T1 to T5 are trees of directions; T1 and T4 do not deplete.
+16 workers, seeds 0 to {effort.compared - 1}; the best of a column in bold. T1 to T5 are trees of directions;
+T1 and T4 do not deplete, nor do the flat worlds.
 
 {parts["beside"]}
+
+Seed by seed against the policy that came out best of all others here, which luck has helped:
+
+{parts["leads"]}
 
 {parts["references"]}
 
 {parts["images"]}
 
-A band is one standard error to each side.
+A band is the 90 % interval of the mean.
 
 ## Share of the best policy
 

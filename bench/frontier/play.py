@@ -4,6 +4,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from bench.frontier.worlds import World
 from blackboard.events import MICRO
@@ -22,8 +23,7 @@ class Score:
     directions: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Pending:
+class Pending(NamedTuple):
     """A visit under way; `lost` ones expire instead of telling."""
 
     ends: float

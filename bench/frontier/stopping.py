@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.frontier.play import Play
-from bench.frontier.worlds import TREES, Flat, World, abrupt, gradual
+from bench.frontier.record import Record
+from bench.frontier.worlds import TREES, Flat, World, abrupt, gradual, unchanged
 from coordinator.frontier.policies import DEFAULT_POLICY, POLICIES
 from coordinator.frontier.stopping import StoppingRule
 
@@ -43,25 +44,31 @@ def worlds() -> dict[str, World]:
     }
 
 
-def measured(name: str, world: World, seeds: int) -> Stopping:
-    rule = StoppingRule(LEAST_REWARD)
-    plays = [Play(world, POLICIES[DEFAULT_POLICY], WORKERS, seed, rule=rule) for seed in range(seeds)]
-    for play in plays:
-        play.run()
-    retired = sum(len(play.retired) for play in plays)
-    wrongly = sum(latent >= LEAST_REWARD for play in plays for latent in play.retired)
-    collected = None
-    if isinstance(world, Flat) and world.visits > 5_000:
-        useful = sum(_useful(world, mean) for play in plays for mean in play.latent.values())
-        collected = sum(latent >= LEAST_REWARD for play in plays for latent in play.chosen) / useful
+def measured(name: str, world: World, seeds: int, record: Record) -> Stopping:
+    runs = [
+        record.kept(f"stopping, {name}, {seed}", lambda of=seed: _played(world, of)) for seed in range(seeds)
+    ]
+    visits, retired, wrongly, made, useful = (sum(counts) for counts in zip(*runs, strict=True))
     return Stopping(
         world=name,
-        visits=sum(len(play.chosen) for play in plays) / seeds,
+        visits=visits / seeds,
         retired=retired / seeds,
         wrongly=wrongly / seeds,
         wrongly_share=wrongly / max(retired, 1),
-        collected=collected,
+        collected=made / useful if useful else None,
     )
+
+
+def _played(world: World, seed: int) -> list[float]:
+    """Visits, directions retired, those of them wrongly; useful visits made, and all there were."""
+    play = Play(world, POLICIES[DEFAULT_POLICY], WORKERS, seed, rule=StoppingRule(LEAST_REWARD))
+    play.run()
+    made = useful = 0
+    if isinstance(world, Flat) and world.drift is not unchanged:
+        made = sum(latent >= LEAST_REWARD for latent in play.chosen)
+        useful = sum(_useful(world, mean) for mean in play.latent.values())
+    wrongly = sum(latent >= LEAST_REWARD for latent in play.retired)
+    return [len(play.chosen), len(play.retired), wrongly, made, useful]
 
 
 def _useful(world: Flat, mean: float) -> int:
@@ -98,7 +105,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = [measured(name, world, options.seeds) for name, world in worlds().items()]
+    record = Record()
+    found = [measured(name, world, options.seeds, record) for name, world in worlds().items()]
     if options.json:
         print(json.dumps([asdict(line) for line in found]))
         return 0

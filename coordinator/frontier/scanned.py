@@ -13,7 +13,7 @@ from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import RUNNERS_UP, IndexPolicy
 from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
-from coordinator.frontier.priors import with_prior, without_prior
+from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
 
 Score = Callable[[DirectionRow], float]
 
@@ -71,9 +71,14 @@ class ScanFrontier:
     def ranking(self, places: int, decision: int = 0, seed: int = 0) -> tuple[Term, ...]:
         rows = self._open.values()
         score = self.policy.scores(rows, Scene(self.pooled, self._spawned, draws(seed, decision)))
-        ranked = [(score(row), mean_of(row), -row.visits - row.in_flight, -row.opened) for row in rows]
-        best = heapq.nlargest(places, zip(ranked, rows, strict=True), key=lambda pair: pair[0])
-        return tuple(term(row, rank[0]) for rank, row in best)
+        scores = list(map(score, rows))
+        least = heapq.nlargest(places, scores)[-1:]
+        ranked = [
+            (found, mean_of(row), -row.visits - row.in_flight, -row.opened, row)
+            for found, row in zip(scores, rows, strict=True)
+            if [found] >= least
+        ]
+        return tuple(term(row, found) for found, *_, row in heapq.nlargest(places, ranked))
 
 
 def choice_of(policy: str, terms: tuple[Term, ...], open_directions: int, pooled: Pooled) -> Choice | None:
@@ -95,8 +100,9 @@ def draws(seed: int, decision: int) -> Random:
 
 def mean_of(row: DirectionRow) -> float:
     """Mean reward; the prior of an unvisited direction."""
-    estimate = without_prior(row)
-    return estimate.sum_micro / (MICRO * (estimate.weight or 1))
+    if not row.visits:
+        return (row.prior_micro or 0) / MICRO
+    return row.reward_sum_micro / (MICRO * row.visits)
 
 
 def term(row: DirectionRow, score: float) -> Term:
@@ -137,9 +143,9 @@ class Thompson:
         draws = scene.draws
 
         def score(row: DirectionRow) -> float:
-            estimate = with_prior(row)
-            mean = estimate.sum_micro / (MICRO * estimate.weight)
-            weight = estimate.weight + row.in_flight
+            weight = row.visits + PRIOR_WEIGHT
+            mean = (row.reward_sum_micro + PRIOR_WEIGHT * prior_of(row)) / (MICRO * weight)
+            weight += row.in_flight
             return draws.betavariate(max(weight * mean, 1e-3), max(weight * (1.0 - mean), 1e-3))
 
         return score
