@@ -26,39 +26,33 @@ UPCASTERS: Mapping[int, Upcaster] = {}
 READABLE = (*UPCASTERS, FORMAT)
 """Formats of runs that this build can lead."""
 
-_EVENTS = {event: (kind.encode(), TypeAdapter[Event](event)) for kind, event in EVENTS.items()}
-_TASK = TypeAdapter(TaskRow)
-_DIRECTION = TypeAdapter(DirectionRow)
-_INQUIRY = TypeAdapter(InquiryRow)
-_TOTALS = TypeAdapter(Totals)
-_CHOICE = TypeAdapter(Choice)
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    TaskRow: _TASK,
-    DirectionRow: _DIRECTION,
-    InquiryRow: _INQUIRY,
-    Totals: _TOTALS,
-    RunSpec: TypeAdapter(RunSpec),
-    Step: TypeAdapter(Step),
-    Choice: _CHOICE,
-}
+
+class _Adapters(dict[type[Any], TypeAdapter[Any]]):
+    """Each is built for the first row or event of its type."""
+
+    def __missing__(self, of: type[Any]) -> TypeAdapter[Any]:
+        made = self[of] = TypeAdapter(of)
+        return made
+
+
+_ADAPTERS = _Adapters()
+_KINDS = {event: kind.encode() for kind, event in EVENTS.items()}
 
 
 def encode_event(event: Event) -> bytes:
-    kind, adapter = _EVENTS[type(event)]
-    return b'["%b",%b]' % (kind, adapter.serializer.to_json(event, exclude_defaults=True))
+    made = type(event)
+    return b'["%b",%b]' % (_KINDS[made], _ADAPTERS[made].serializer.to_json(event, exclude_defaults=True))
 
 
 def decode_event(data: bytes, written_as: int = FORMAT) -> Event:
     """:raises KeyError: for a kind that this build does not know."""
     kind, fields = json.loads(data)
-    _, adapter = _EVENTS[EVENTS[kind]]
-    return adapter.validate_python(upcast(kind, fields, written_as))
+    return _ADAPTERS[EVENTS[kind]].validate_python(upcast(kind, fields, written_as))
 
 
 def fields_of(event: Event, *, defaults: bool = True) -> dict[str, Any]:
     """An event as JSON values; `defaults` says whether fields at their defaults are among them."""
-    _, adapter = _EVENTS[type(event)]
-    return adapter.dump_python(event, mode="json", exclude_defaults=not defaults)
+    return _ADAPTERS[type(event)].dump_python(event, mode="json", exclude_defaults=not defaults)
 
 
 def upcast(kind: str, fields: dict[str, Any], written_as: int) -> dict[str, Any]:
@@ -108,23 +102,23 @@ def decode_artifact(data: bytes) -> Artifact:
 
 
 def decode_task(data: bytes) -> TaskRow:
-    return _TASK.validate_json(data)
+    return _ADAPTERS[TaskRow].validate_json(data)
 
 
 def decode_direction(data: bytes) -> DirectionRow:
-    return _DIRECTION.validate_json(data)
+    return _ADAPTERS[DirectionRow].validate_json(data)
 
 
 def decode_choice(data: bytes) -> Choice:
-    return _CHOICE.validate_json(data)
+    return _ADAPTERS[Choice].validate_json(data)
 
 
 def decode_inquiry(data: bytes) -> InquiryRow:
-    return _INQUIRY.validate_json(data)
+    return _ADAPTERS[InquiryRow].validate_json(data)
 
 
 def decode_totals(data: bytes) -> Totals:
-    return _TOTALS.validate_json(data)
+    return _ADAPTERS[Totals].validate_json(data)
 
 
 def decode_spec(data: bytes) -> RunSpec:
@@ -147,7 +141,7 @@ def decode_state(loaded: Loaded) -> RunState:
         loaded.head,
         decode_spec(run["spec"]),
         decode_totals(run["totals"]),
-        map(_TASK.validate_json, rows("task")),
-        map(_DIRECTION.validate_json, rows("direction")),
-        map(_INQUIRY.validate_json, rows("inquiry")),
+        map(_ADAPTERS[TaskRow].validate_json, rows("task")),
+        map(_ADAPTERS[DirectionRow].validate_json, rows("direction")),
+        map(_ADAPTERS[InquiryRow].validate_json, rows("inquiry")),
     )

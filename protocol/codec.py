@@ -138,10 +138,17 @@ MODELS: Mapping[str, type[Record]] = MappingProxyType(
 
 NAMES: Mapping[type[Record], str] = MappingProxyType({model: name for name, model in MODELS.items()})
 
-ENVELOPES: Mapping[str, type[Envelope[Any]]] = MappingProxyType(
-    {name: Envelope[model] for name, model in MODELS.items()}
-)
-"""The envelope of each message: one validator checks head and body together."""
+
+class _Envelopes(dict[str, type[Envelope[Any]]]):
+    """Each is made for the first message of its name."""
+
+    def __missing__(self, name: str) -> type[Envelope[Any]]:
+        made = self[name] = Envelope[MODELS[name]]
+        return made
+
+
+ENVELOPES = _Envelopes()
+"""The envelope of each of MODELS: one validator checks head and body together."""
 
 
 def encode(
@@ -242,15 +249,14 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
     if tree.get("version") != VERSION:
         _check_version(tree.get("version"))
     name = tree.get("type")
-    envelope = ENVELOPES.get(name) if isinstance(name, str) else None
-    if envelope is None:
+    if not isinstance(name, str) or name not in MODELS:
         raise InvalidMessage(
             "type", f"{_shown(name)} is no message that this build knows", f"send one of: {', '.join(MODELS)}"
         )
     try:
-        return envelope.__pydantic_validator__.validate_json(data, strict=True)
+        return ENVELOPES[name].__pydantic_validator__.validate_json(data, strict=True)
     except ValidationError as error:
-        raise _invalid(str(name), error) from None
+        raise _invalid(name, error) from None
 
 
 def decode_as(data: bytes, model: type[Message], *, limit_bytes: int = MESSAGE_BYTES) -> Message:

@@ -44,9 +44,12 @@ Builds = dict[
 
 
 class Record(BaseModel):
-    """Base of everything that crosses a process boundary."""
+    """Base of everything that crosses a process boundary.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    A model is built when the first of its kind is made or read: no process has to do with all of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def trusted(cls, **values: object) -> Self:
@@ -132,6 +135,13 @@ class SwarmTask(Record):
     inputs: Annotated[tuple[Id, ...], FailFast()] = ()
 
 
+class BodyRef(Record):
+    """A claim check: SHA-256 in hex and the size of a body that was put before."""
+
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Count
+
+
 class ArtifactDraft(Record):
     """An artifact as its author writes it; its id follows from the task, the type and the key.
 
@@ -143,7 +153,7 @@ class ArtifactDraft(Record):
     version: Annotated[int, Field(ge=1)] = 1
     key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     payload: JsonValue = None
-    body: "BodyRef | None" = None
+    body: BodyRef | None = None
     tags: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...],
         FailFast(),
@@ -156,13 +166,6 @@ class ArtifactDraft(Record):
     text: Annotated[str, StringConstraints(max_length=4_000)] = ""
     """What full-text queries find it by; empty means not at all."""
     expires_ms: Count | None = None
-
-
-class BodyRef(Record):
-    """A claim check: SHA-256 in hex and the size of a body that was put before."""
-
-    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    size_bytes: Count
 
 
 class FollowUp(Record):
@@ -654,6 +657,3 @@ class Demand(Record):
     head: Count = 0
     """Number of the run's last committed event, so that whoever leads next knows what a store has lost."""
     sent_ms: Count = 0
-
-
-ArtifactDraft.model_rebuild()

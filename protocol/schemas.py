@@ -205,7 +205,7 @@ def asyncapi() -> Json:
 
 
 def _definitions(template: str) -> Json:
-    wanted = [(envelope, "validation") for envelope in ENVELOPES.values()]
+    wanted = [(envelope, "validation") for envelope in map(ENVELOPES.__getitem__, MODELS)]
     _, schema = models_json_schema(wanted, ref_template=template)  # pyright: ignore[reportArgumentType]
     definitions: Json = json.loads(
         re.sub(r"\bEnvelope_(\w+?)_\b", r"\1Envelope", json.dumps(schema["$defs"]))

@@ -54,13 +54,14 @@ class Group(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
+        defer_build=True,
     )
 
 
 class Groups(BaseModel):
     """Base of a command's settings: every field is a Group."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 AnyGroups = TypeVar("AnyGroups", bound=Groups)
