@@ -12,7 +12,7 @@ Records have `at` (seconds) and `op`:
 | pay | task, execution, step | the agent, where money would be spent |
 | step | task, execution, step, value | the agent, once the step's value is recorded |
 | finish | task, attempt, execution, outcome, payloads | the agent, at its last line |
-| receipt | task, token, verdict, worker | the worker |
+| receipt | task, token, verdict, worker; `sent`, if it is known when | the worker |
 | fault | kind | whoever caused it |
 
 The final state is JSON as the store gave it: per run `spec`, `totals`, `tasks`, `directions`, `artifacts` and
@@ -74,7 +74,7 @@ def _answers(seen: Seen, final: Mapping[str, Row], since: float) -> Iterator[Bre
             one["op"] == "receipt"
             and one["verdict"] == "settled"
             and one["task"] not in tasks
-            and one["at"] > since
+            and _sent(one) > since
         ):
             yield Breach("P2", f"task {one['task']} has a receipt and is not there")
         if one["op"] == "cancel" and one["outcome"] == "ok" and there and one["at"] > since:
@@ -152,12 +152,17 @@ def _results(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
     yield from _receipts(mine, state, since)
 
 
+def _sent(receipt: Row) -> float:
+    """A receipt may be late, or come again, when what it was true of is gone."""
+    return receipt.get("sent", receipt["at"])
+
+
 def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
     """What a worker was told is so. What it finished before a rollback may have been settled before, too."""
     attempts = _attempts_by_token(state)
     finished = _finished(mine)
     for one in mine:
-        if one["op"] != "receipt" or one["at"] <= since:
+        if one["op"] != "receipt" or _sent(one) <= since:
             continue
         task = state["tasks"][one["task"]]
         counts = task.get("status") == "done" and task.get("token") == one["token"]

@@ -226,3 +226,16 @@ def test_what_was_seen_before_the_store_was_rolled_back_may_be_gone() -> None:
     history.seen.append({"at": history.seen[-1]["at"] + 1, "op": "fault", "kind": "store rolled back"})
     del history.final[RUN]
     assert check(history.seen, history.final) == []
+
+
+def test_a_receipt_says_nothing_that_was_sent_before_the_store_was_rolled_back() -> None:
+    history = History()
+    receipt = next(one for one in history.records("receipt") if one["verdict"] == "settled")
+    end = history.seen[-1]["at"]
+    history.seen.append({"at": end + 1, "op": "fault", "kind": "store rolled back"})
+    history.seen.append({**history.records("finish")[-1], "at": end + 2})
+    history.done["token"] = "another"
+    late = {**receipt, "at": end + 3}
+    assert check([*history.seen, late], history.final) == []
+    told_again = check([*history.seen, {**late, "sent": end + 3}], history.final)
+    assert any(one.promise == "P2" and "was settled" in one.what for one in told_again)

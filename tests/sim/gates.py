@@ -1,8 +1,8 @@
 """The ways of a simulated process to store and bus. Each call is a place for faults, and leaves a trace."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -174,8 +174,9 @@ class BusGate:
                 self._gate.heard(message.subject, message.data)
                 handler(_Answered(message, self))
 
-        async with self._inner.subscribe(subject, self._within(heard), queue=queue):
-            yield
+        with self._within(heard) as soon:
+            async with self._inner.subscribe(subject, soon, queue=queue):
+                yield
 
     @asynccontextmanager
     async def pull(self, stream: str, durable: str, handler: Callable[[Delivery], None]):
@@ -183,19 +184,26 @@ class BusGate:
             if not self._gate.deaf:
                 handler(_Settled(delivery, self))
 
-        async with self._inner.pull(stream, durable, self._within(heard)) as puller:
-            yield puller
+        with self._within(heard) as soon:
+            async with self._inner.pull(stream, durable, soon) as puller:
+                yield puller
 
-    def _within(self, call: Callable) -> Callable:
-        """The call, made by this process: later, when it is not paused, and never once it is dead."""
-        gate = self._gate
+    @contextmanager
+    def _within(self, call: Callable) -> Iterator[Callable]:
+        """The call, made by this process: later, when it is not paused; never once it is dead or let go."""
+        gate, calls = self._gate, [call]
+
+        def run(*arguments: object) -> None:
+            if calls and not gate.dead:
+                call(*arguments)
 
         def soon(*arguments: object) -> None:
-            asyncio.get_running_loop().call_soon(
-                lambda: None if gate.dead else call(*arguments), context=gate.context
-            )
+            asyncio.get_running_loop().call_soon(run, *arguments, context=gate.context)
 
-        return soon
+        try:
+            yield soon
+        finally:
+            calls.clear()
 
 
 class _Answered:

@@ -86,6 +86,7 @@ class FaultyBus(MemoryBus):
         answer: Callable[[bytes], None] | None = None,
     ) -> tuple[bool, bool]:
         self._sent += 1
+        self._machine.first_sent.setdefault(data, anyio.current_time())
         act = self._machine.act_on_message(self._sent)
         self._machine.trace("bus", f"{subject} {digest(data)} {act}".rstrip())
         if not act:
@@ -140,6 +141,8 @@ class Machine:
     ended: dict[str, dict] = field(default_factory=dict)
     """The final state, once it was read."""
     calm: bool = False
+    first_sent: dict[bytes, float] = field(default_factory=dict)
+    """When each message was sent, however late or often it arrives."""
     _gates: dict[str, Gate] = field(default_factory=dict)
     _scopes: dict[str, anyio.CancelScope] = field(default_factory=dict)
     _clocks: dict[str, SimClock] = field(default_factory=dict)
@@ -330,7 +333,7 @@ class Machine:
             control = decode_as(data, Control)
         except InvalidMessage:
             return
-        for task, token in control.settled:
-            self.record("receipt", task=task, token=token, verdict="settled", worker=name)
-        for one in control.stale:
-            self.record("receipt", task=one.task, token=one.token, verdict="stale", worker=name)
+        sent = self.first_sent.get(data, anyio.current_time())
+        told = [(task, token, "settled") for task, token in control.settled]
+        for task, token, verdict in [*told, *((one.task, one.token, "stale") for one in control.stale)]:
+            self.record("receipt", task=task, token=token, verdict=verdict, worker=name, sent=sent)
