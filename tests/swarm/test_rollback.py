@@ -35,6 +35,7 @@ def test_a_rollback_under_a_living_leader_is_recorded_to_the_event(times: int) -
             for _ in range(times):
                 lost = (await hive.totals(run)).lost_events + await roll_back(hive, run)
                 await anyio.sleep(3)
+                assert (await hive.totals(run)).lost_events == lost, "long before its lease has run out"
             totals = await hive.ended(run)
             assert lost > 0
             assert totals.lost_events == lost
