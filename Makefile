@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier bench-journal bench-segments labels soak mutants model sim crowd sim-points chaos clean
+.PHONY: help run test check bench bench-frontier bench-journal bench-segments bench-soak labels soak mutants model sim crowd sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -51,8 +51,11 @@ bench-segments: $(READY) ## See that 10,000 iterations leave log, memory and tak
 labels: $(READY) ## Kill a run once at each point that it passes (some minutes)
 	SWARM_EVERY_LABEL=1 $(BIN)/pytest -q tests/crash/test_every_label.py
 
-soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
+bench-soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
 	nice $(BIN)/python bench/soak.py
+
+soak: $(READY) ## Load the swarm, with a fault every half minute, and see that nothing grows (MINUTES=10)
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 mutants: $(READY) ## Break one thing at a time on purpose and see what notices (an hour; goes on where it was cut)
 	nice $(BIN)/python -m tests.mutants.run --modes tests,model,simulation --seeds 12 --results .mutants.jsonl

@@ -119,7 +119,7 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
                 async with anyio.create_task_group() as producers:
                     for run in runs:
                         request = spec(run, tasks // PRODUCERS, seed)
-                        producers.start_soon(partial(_produce, clients, history, request))
+                        producers.start_soon(partial(produce, clients, history, request))
                     if scene.seed % 2:
                         await _all_begun(history, runs)
                         await _cut_the_store(scene, result, seconds / 2)
@@ -136,7 +136,7 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
     return result
 
 
-async def _produce(clients: Clients, history: History, request: RunSpec) -> None:
+async def produce(clients: Clients, history: History, request: RunSpec) -> None:
     """Submits until the answer is definite."""
     while True:
         try:
@@ -165,7 +165,7 @@ async def _cut_the_store(scene: Scene, result: Round, seconds: float) -> None:
 
 async def _rage(scene: Scene, result: Round, seconds: float) -> None:
     """Faults from several sides at a time."""
-    names, end = _all_classes_again_and_again(scene.chance), time.monotonic() + seconds
+    names, end = again_and_again(scene.chance), time.monotonic() + seconds
     async with anyio.create_task_group() as sides:
         for _ in range(SIDES):
             sides.start_soon(_rage_on, scene, result, names, end)
@@ -177,7 +177,8 @@ async def _rage_on(scene: Scene, result: Round, names: Iterator[str], end: float
         await anyio.sleep(scene.chance.uniform(0, 0.2))
 
 
-def _all_classes_again_and_again(chance: random.Random) -> Iterator[str]:
+def again_and_again(chance: random.Random) -> Iterator[str]:
+    """Every class of faults in an order by chance, then in another."""
     while True:
         yield from chance.sample(sorted(FAULTS), len(FAULTS))
 

@@ -140,6 +140,9 @@ class Hive:
     def signal(self, name: str, number: int) -> None:
         self._processes[name].send_signal(number)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def kill(self, name: str) -> None:
         process = self._processes.pop(name)
         process.kill()
