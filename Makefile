@@ -23,7 +23,7 @@ run: $(READY) ## Ask a real question of Python's own asyncio source, with 4 work
 	$(BIN)/coordinator run "$(QUESTION)" --corpus "$(CORPUS)" --workers $(WORKERS) --output report.md
 
 test: $(READY) ## Run all tests, on real servers
-	$(BIN)/python -m compileall -q protocol blackboard coordinator agents tests # once, not in each of 700 processes
+	$(BIN)/python -m compileall -q protocol blackboard coordinator agents tests # once, not in each process
 	$(BIN)/pytest -n 3
 
 check: $(READY) ## Lint, formats, types, import contracts, published schemas
