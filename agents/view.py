@@ -11,7 +11,7 @@ from agents.board import Board
 from protocol.artifacts import Artifact, ArtifactRegistry
 from protocol.errors import UnknownArtifactType
 from protocol.messages import GetReply, GetRequest, QueryReply, QueryRequest
-from protocol.strict_json import dotted
+from protocol.strict_json import first_problem
 
 PAGE = 200
 GET_IDS = 200
@@ -108,11 +108,11 @@ def check_given(artifact: Artifact) -> None:
     except UnknownArtifactType:
         return
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        field, problem = first_problem(error)
         raise AgentFailure(
             "user",
             f"artifact {artifact.id}, given in the place of input {artifact.parents[0]}, is no "
-            f"{artifact.type}: {dotted(first['loc'])}: {first['msg']}; fork again with content of that type",
+            f"{artifact.type}: {field}: {problem}; fork again with content of that type",
         ) from None
 
 

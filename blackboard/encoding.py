@@ -78,11 +78,11 @@ class Written(NamedTuple):
 
 def encode_changes(state: RunState) -> Written:
     """Takes what has changed since the last call: every append writes all of it, or rows lie about events."""
-    changes, marks, posted = state.take_changes()
+    changes, marks, posted, named, unnamed = state.take_changes()
     rows = [RowWrite(kind, key, encode_row(row)) for (kind, key), row in changes.items()]
     rows += [RowWrite(kind, name, b"") for (kind, name), there in marks.items() if there]
     dropped = [mark for mark, there in marks.items() if not there]
-    return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted], *state.take_names())
+    return Written(rows, dropped, [encode_artifact(artifact) for artifact in posted], named, unnamed)
 
 
 def encode_artifact(artifact: Artifact) -> ArtifactWrite:

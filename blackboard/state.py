@@ -7,7 +7,7 @@ not kept here, apart from the digests of the steps of open tasks.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from blackboard.budgets import Account, meters
 from blackboard.events import Choice
@@ -195,6 +195,16 @@ StepKey = tuple[str, str, str, int]
 """Kind class, path, request digest and occurrence: what a journal step is matched by."""
 
 
+class Changes(NamedTuple):
+    """What events did to a state; the last two are digests of bodies that steps name, and name no longer."""
+
+    rows: dict[tuple[RowKind, str], Row]
+    marks: dict[tuple[RowKind, str], bool]
+    posted: list[Artifact]
+    named: list[str]
+    unnamed: list[str]
+
+
 @dataclass(slots=True)
 class RunState:
     """Rows by id, and indexes. `changes`, `marks` and `posted` collect what the next append must write.
@@ -264,21 +274,10 @@ class RunState:
         held = sum(map(len, self.held.values()))
         return len(self.queued) + len(self.dispatched) + len(self.waiting) + held
 
-    def take_changes(
-        self,
-    ) -> tuple[dict[tuple[RowKind, str], Row], dict[tuple[RowKind, str], bool], list[Artifact]]:
-        """Hands over what changed since the last call: rows, marks, and artifacts."""
-        taken = self.changes, self.marks, self.posted
-        self.changes, self.marks, self.posted = {}, {}, []
-        return taken
-
-    def take_names(self) -> tuple[list[str], list[str]]:
-        """Hands over which bodies steps name, and name no longer, since the last call."""
-        taken = self.named, self.unnamed
-        if self.named:
-            self.named = []
-        if self.unnamed:
-            self.unnamed = []
+    def take_changes(self) -> Changes:
+        """Hands over what changed since the last call."""
+        taken = Changes(self.changes, self.marks, self.posted, self.named, self.unnamed)
+        self.changes, self.marks, self.posted, self.named, self.unnamed = {}, {}, [], [], []
         return taken
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from protocol.messages import QueryRequest
+from protocol.messages import CHUNK_BYTES, QueryRequest
 
 RowKind = Literal[
     "run", "task", "direction", "choice", "step", "inquiry", "live", "journal", "dead", "segment"
@@ -234,3 +234,18 @@ async def load(store: BlackboardStore, run: str) -> Loaded:
         keys = [name.removeprefix(f"{kind}:") for name in live if name.startswith(f"{kind}:")]
         rows[kind] = await store.rows(run, kind, keys)
     return Loaded(head, rows)
+
+
+async def put_whole(
+    store: BlackboardStore, run: str, digest: str, body: bytes, *, ttl_seconds: float
+) -> None:
+    """Writes all chunks of a body; expires as in `put`."""
+    for offset in range(0, len(body), CHUNK_BYTES):
+        await store.put(
+            run,
+            digest,
+            size_bytes=len(body),
+            offset=offset,
+            chunk=body[offset : offset + CHUNK_BYTES],
+            ttl_seconds=ttl_seconds,
+        )

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import anyio
 
+from blackboard.store import put_whole
 from coordinator.archive import FIRST_CHAIN, Archive, Segment, pack
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import StoreRetry
 from coordinator.office import Office
 from coordinator.segments import Leaving, whole_segments
 from protocol.errors import StoreUnavailable
-from protocol.messages import CHUNK_BYTES
 
 PAUSE_SECONDS = 1.0
 """Time until a store is asked again that did not answer."""
@@ -56,23 +56,18 @@ class Archiving:
                 count = min(retention.segment_events, whole - last)
                 entries = await self._office.store.log(self._run, after=last, limit=count)
                 segment, body = pack([entry.event for entry in entries], entries[0].position, chain)
-                await self._put(segment, body)
+                await put_whole(
+                    self._office.store,
+                    self._run,
+                    segment.body.digest,
+                    body,
+                    ttl_seconds=retention.orphan_seconds,
+                )
                 packed.append(segment)
                 last, chain = segment.last, segment.chain
             await self._take_off(packed)
             self._last = last, chain
         self._group.archived.expect(self._last[0] + retention.log_events + retention.segment_events)
-
-    async def _put(self, segment: Segment, body: bytes) -> None:
-        for offset in range(0, len(body), CHUNK_BYTES):
-            await self._office.store.put(
-                self._run,
-                segment.body.digest,
-                size_bytes=len(body),
-                offset=offset,
-                chunk=body[offset : offset + CHUNK_BYTES],
-                ttl_seconds=self._office.settings.retention.orphan_seconds,
-            )
 
     async def _take_off(self, segments: Sequence[Segment]) -> None:
         """Waits for the append that does it: a new event, or the next renewal of the lease."""

@@ -26,7 +26,7 @@ from blackboard.events import Event
 from blackboard.evolve import fold, usage_of
 from blackboard.spec import Origin, RunSpec, SharedJournal
 from blackboard.state import InquiryRow, TaskRow
-from blackboard.store import Batch, BlackboardStore
+from blackboard.store import Batch, BlackboardStore, put_whole
 from coordinator.history import Brought, Part, Point, Source, before, history, whole_prefix
 from coordinator.overrides import Overrides, Replacement, changed, changes
 from coordinator.reading import step_row_keys
@@ -191,11 +191,12 @@ class Forking:
                 stay.append(artifact)
             elif not artifact.given and artifact.producer.task in part.ended:
                 artifacts[artifact.producer.task].append(artifact)
+        there = {artifact.id for artifact in stay}
         return Brought(
             await self._steps(run, recorded),
             {key: decode_choice(row) for key, row in choices.items()},
             artifacts,
-            [*stay, *(one for one in new.artifacts if one.id not in {old.id for old in stay})],
+            [*stay, *(artifact for artifact in new.artifacts if artifact.id not in there)],
         )
 
     async def _create(self, source: str, run: str, events: Sequence[Event], new: Mapping[str, bytes]) -> None:
@@ -204,7 +205,7 @@ class Forking:
         posted = (artifact.body for artifact in written.artifacts if artifact.body is not None)
         for digest in dict.fromkeys((*written.bodies, *posted)):
             if digest in new:
-                await self._put(run, digest, new[digest])
+                await put_whole(self.store, run, digest, new[digest], ttl_seconds=BODY_SECONDS)
             else:
                 await self._copy(source, run, digest)
         batch = Batch(
@@ -217,17 +218,6 @@ class Forking:
             bodies=written.bodies,
         )
         await append_until_definite(self.store, batch)
-
-    async def _put(self, run: str, digest: str, content: bytes) -> None:
-        for offset in range(0, len(content), CHUNK_BYTES):
-            await self.store.put(
-                run,
-                digest,
-                size_bytes=len(content),
-                offset=offset,
-                chunk=content[offset : offset + CHUNK_BYTES],
-                ttl_seconds=BODY_SECONDS,
-            )
 
     async def _copy(self, source: str, run: str, digest: str) -> None:
         offset, size = 0, 1

@@ -113,14 +113,14 @@ class GroupCommit:
             if self._resigned:
                 return "unavailable"
             self._wake = anyio.Event()  # before `prepare`: what it decides may call for more
-            prepare()
+            self._prepare(prepare)
             if self._failure is not None:
                 raise self._failure
             started = anyio.current_time()
             if not self._pending and not self._effects and started - renewed < ttl / 3:
                 continue
             batch, effects = self._close_group()
-            get_running_loop().call_soon(self._prepare_early, prepare)
+            get_running_loop().call_soon(self._prepare, prepare)  # the next, while the store is busy
             try:
                 self._head = await self._append(batch, ttl)
             except StaleLeader:
@@ -137,8 +137,7 @@ class GroupCommit:
             if self.run.state.totals.ended and not self._pending:
                 return "released"
 
-    def _prepare_early(self, prepare: Callable[[], None]) -> None:
-        """Begins with the next group while the store is busy with this one."""
+    def _prepare(self, prepare: Callable[[], None]) -> None:
         try:
             prepare()
         except Exception as error:  # noqa: BLE001 - `commit` raises it

@@ -5,13 +5,14 @@ to its rows like any other, and statistics, totals and indexes follow from what 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from blackboard import events as ev
 from blackboard.events import Choice, Event
 from blackboard.evolve import step_key, usage_of
-from blackboard.spec import RunSpec
+from blackboard.spec import Change, RunSpec
 from blackboard.state import DirectionRow, InquiryRow, TaskRow
 from protocol.artifacts import Artifact
 from protocol.errors import InvalidMessage
@@ -337,18 +338,16 @@ class _Teller:
 
 def _changed_topics(part: Part, spec: RunSpec) -> Mapping[str, str]:
     """By direction, where the task at which the runs part is to begin with another topic."""
-    changes = () if spec.origin is None else spec.origin.changes
-    return {part.under_way[one.of].direction: str(one.now) for one in changes if one.what == "topic"}
+    return {part.under_way[one.of].direction: str(one.now) for one in _changes(spec, "topic")}
 
 
 def _changed_inputs(part: Part, spec: RunSpec) -> Mapping[tuple[str, str], str]:
     """By direction and input, what stands in its place."""
-    changes = () if spec.origin is None else spec.origin.changes
-    return {
-        (part.under_way[one.of].direction, str(one.was)): str(one.now)
-        for one in changes
-        if one.what == "input"
-    }
+    return {(part.under_way[one.of].direction, str(one.was)): str(one.now) for one in _changes(spec, "input")}
+
+
+def _changes(spec: RunSpec, what: Literal["topic", "input"]) -> Iterable[Change]:
+    return () if spec.origin is None else (one for one in spec.origin.changes if one.what == what)
 
 
 def _end(task: TaskRow) -> ev.Ending:

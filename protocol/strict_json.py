@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
 
-from pydantic_core import from_json
+from pydantic_core import ValidationError, from_json
 
 from protocol.errors import InvalidMessage
 
@@ -148,6 +148,12 @@ def _path_to_repeated(node: _Node | _Repeated) -> Path | None:
 def dotted(path: Path) -> str:
     """A path as errors name it."""
     return clipped(".".join(str(part) for part in path), 200)
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The field that is wrong first, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    return dotted(first["loc"]), first["msg"]
 
 
 def clipped(text: str, limit: int = 60) -> str:

@@ -18,7 +18,7 @@ from coordinator.output import emit_json, message
 from coordinator.overrides import Overrides, PartRequest, Replacement
 from coordinator.records import LATEST, Records
 from protocol.errors import InvalidMessage, InvalidSettings
-from protocol.strict_json import dotted, parse_object
+from protocol.strict_json import first_problem, parse_object
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,8 +78,7 @@ def request_of(
     try:
         return PartRequest.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidMessage(dotted(first["loc"]), first["msg"], "give another") from None
+        raise InvalidMessage(*first_problem(error), "give another") from None
 
 
 def _by_name(option: str, pairs: Sequence[str], name_of: str, what: str) -> dict[str, str]:

@@ -77,8 +77,7 @@ class Expected:
     def _take(self) -> None:
         if self._state is None:
             return
-        changes, marks, posted = self._state.take_changes()
-        self._state.take_names()
+        changes, marks, posted, *_ = self._state.take_changes()
         for place, row in changes.items():
             self.rows[place] = digest(encode_row(condensed(row) if isinstance(row, Step) else row))
         for place, there in marks.items():

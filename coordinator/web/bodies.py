@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from protocol.errors import InvalidMessage, MessageTooLarge
 from protocol.messages import Record
-from protocol.strict_json import dotted, parse_object
+from protocol.strict_json import first_problem, parse_object
 
 BODY_BYTES = 4 * 1024 * 1024
 
@@ -47,8 +47,7 @@ def modelled(fields: Mapping[str, Any], model: type[Model]) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidMessage(dotted(first["loc"]), first["msg"], "correct the request") from None
+        raise InvalidMessage(*first_problem(error), "correct the request") from None
 
 
 def query_of(request: Request, model: type[Model]) -> Model:
