@@ -35,13 +35,22 @@ class _Adapters(dict[type[Any], TypeAdapter[Any]]):
         return made
 
 
+class _Writers(dict[type[Any], Callable[..., bytes]]):
+    """What writes rows and events as JSON."""
+
+    def __missing__(self, of: type[Any]) -> Callable[..., bytes]:
+        made = self[of] = _ADAPTERS[of].serializer.to_json
+        return made
+
+
 _ADAPTERS = _Adapters()
+_WRITERS = _Writers()
 _KINDS = {event: kind.encode() for kind, event in EVENTS.items()}
 
 
 def encode_event(event: Event) -> bytes:
     made = type(event)
-    return b'["%b",%b]' % (_KINDS[made], _ADAPTERS[made].serializer.to_json(event, exclude_defaults=True))
+    return b'["%b",%b]' % (_KINDS[made], _WRITERS[made](event, exclude_defaults=True))
 
 
 def decode_event(data: bytes, written_as: int = FORMAT) -> Event:
@@ -63,7 +72,7 @@ def upcast(kind: str, fields: dict[str, Any], written_as: int) -> dict[str, Any]
 
 
 def encode_row(row: Row) -> bytes:
-    return _ADAPTERS[type(row)].serializer.to_json(row, exclude_defaults=True)
+    return _WRITERS[type(row)](row, exclude_defaults=True)
 
 
 class Written(NamedTuple):

@@ -35,10 +35,12 @@ def tell(row: DirectionRow, visit: int, reward_micro: int, cost_micro: int = 0) 
     if row.first_visit == 0 or visit < row.first_visit:
         row.first_visit, row.first_micro = visit, reward_micro
     if visit > row.last_visit:
-        for last in range(row.last_visit, visit):
-            row.yields = _advanced(row.yields, last)
+        for last in range(row.last_visit, visit - 1):
+            row.yields = _advanced(row.yields, last, 0, 0)
+        row.yields = _advanced(row.yields, visit - 1, 1, reward_micro)
         row.last_visit = visit
-    row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
+    else:
+        row.yields = _added(row.yields, row.last_visit, visit, reward_micro)
 
 
 def recount(row: DirectionRow, told: Iterable[Told]) -> None:
@@ -59,13 +61,13 @@ def expire(row: DirectionRow) -> None:
     row.expired += 1
 
 
-def _advanced(yields: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The same yields in the blocks of the next visit: at most one pair of blocks merges per size.
+def _advanced(yields: tuple[int, ...], last: int, count: int, sum_micro: int) -> tuple[int, ...]:
+    """The same yields with a block for the visit after `last`: at most one pair of blocks merges per size.
 
     An exponential histogram (Datar, Gionis, Indyk, Motwani, 2002) with aligned blocks: as the last
     visit grows, blocks only ever merge with their neighbours.
     """
-    blocks = [*yields, 0, 0]
+    blocks = [*yields, count, sum_micro]
     end, high, before, size = len(blocks) // 2, last + 1, last, 1
     while (low := _low(high, size)) != (low_before := _low(before, size)):
         at = 2 * (end - (high - low) // size - 2)
@@ -81,8 +83,6 @@ def _low(high: int, size: int) -> int:
 
 
 def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:
-    if visit == last:
-        return (*yields[:-2], yields[-2] + 1, yields[-1] + reward_micro)
     at = 2 * _block(last, visit, len(yields) // 2)
     return (*yields[:at], yields[at] + 1, yields[at + 1] + reward_micro, *yields[at + 2 :])
 

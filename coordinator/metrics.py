@@ -256,7 +256,9 @@ class CoordinatorMetrics:
         (series.again if it.again else series.first).inc(it.tasks)
 
     def _on_claimed(self, it: seen.Claimed) -> None:
-        self._agent(it.agent).wait.observe(it.wait_seconds)
+        wait = self._agent(it.agent).wait
+        for seconds in it.wait_seconds:
+            wait.observe(seconds)
 
     def _on_settled(self, it: seen.Settled) -> None:
         series = self._agent(it.agent)

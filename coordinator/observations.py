@@ -4,6 +4,7 @@ The core notifies and knows no subscriber. Observations may carry ids; metrics l
 Durations are seconds.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from protocol.messages import Usage
@@ -92,11 +93,11 @@ class Dispatched:
 
 @plain
 class Claimed:
-    """A worker holds a task, `wait_seconds` after its dispatch."""
+    """A worker holds tasks, each after so many seconds from its dispatch."""
 
     run: str
     agent: str
-    wait_seconds: float
+    wait_seconds: Sequence[float]
 
 
 @plain

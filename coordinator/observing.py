@@ -35,16 +35,17 @@ def _observe(event: Event, state: RunState, observers: Observers) -> None:
     run = state.spec.run
     match event:
         case ev.TasksClaimed():
+            waits: dict[str, list[float]] = {}
             for identity in event.tasks:
                 task = state.tasks[identity]
-                observers.notify(Claimed(run, task.agent, (event.at_ms - task.dispatched_ms) / 1000))
+                waits.setdefault(task.agent, []).append((event.at_ms - task.dispatched_ms) / 1000)
+            for agent, seconds in waits.items():
+                observers.notify(Claimed(run, agent, seconds))
         case ev.TaskSettled():
             task = state.tasks[event.task]
-            seconds = (event.at_ms - (task.claimed_ms or task.dispatched_ms or event.at_ms)) / 1000
+            took = (event.at_ms - (task.claimed_ms or task.dispatched_ms or event.at_ms)) / 1000
             reward, priced = event.reward_micro / MICRO, task.usage.cost_microdollars is not None
-            observers.notify(
-                Settled(run, task.agent, event.status, seconds, reward, event.usage, priced=priced)
-            )
+            observers.notify(Settled(run, task.agent, event.status, took, reward, event.usage, priced=priced))
         case ev.StepsRecorded():
             spent = usage_of(event.steps)
             if not spent.is_nothing:

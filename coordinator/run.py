@@ -46,7 +46,7 @@ class Run:
         evolve(self.state, event)
         if isinstance(event, ev.TaskSettled):
             self._changed(self.state.tasks[event.task].direction)
-        elif isinstance(event, ev.TaskDispatched | ev.DirectionRetired):
+        elif isinstance(event, (ev.TaskDispatched, ev.DirectionRetired)):  # a union takes four times as long
             self._changed(event.direction)
         elif isinstance(event, ev.DirectionOpened):
             self._opened(event.direction)

@@ -5,6 +5,8 @@ Every id is safe as one token of a NATS subject and as part of a Redis key.
 
 import hashlib
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What may stand as an id, an agent's name or a worker's name."""
@@ -27,9 +29,20 @@ def derive(kind: str, *parts: str) -> str:
 
     Parts are length-prefixed, so that ("ab", "c") and ("a", "bc") differ.
     """
+    hashed = _begun(kind, *parts[:-1]).copy()
+    hashed.update(_told(parts[-1:]))
+    return f"{kind}-{hashed.hexdigest()}"
+
+
+@lru_cache(maxsize=1024)
+def _begun(kind: str, *parts: str) -> hashlib.blake2b:
+    """The hash of all parts but the last, which many ids have in common."""
+    return hashlib.blake2b(_told(parts), digest_size=12, person=kind.encode()[:16])
+
+
+def _told(parts: Iterable[str]) -> bytes:
     raw = [part.encode() for part in parts]
-    told = b"".join([len(part).to_bytes(4, "big") + part for part in raw])
-    return f"{kind}-{hashlib.blake2b(told, digest_size=12, person=kind.encode()[:16]).hexdigest()}"
+    return b"".join([len(part).to_bytes(4, "big") + part for part in raw])
 
 
 def task_id(run: str, direction: str, visit: int) -> str:

@@ -116,6 +116,8 @@ def _artifacts(
     """:raises ArtifactConflict: when two drafts have one id and differ.
     :raises MessageTooLarge: for a payload that no reply could carry.
     """
+    if not drafts:
+        return ()
     artifacts: dict[str, Artifact] = {}
     ordinals: dict[str, int] = {}
     producer = Producer(agent=task.agent, task=task.id, attempt=task.attempt)

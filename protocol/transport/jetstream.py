@@ -22,7 +22,7 @@ from protocol.transport.contract import (
     Puller,
     StreamSpec,
 )
-from protocol.transport.jetstream_client import HotClient, header_block
+from protocol.transport.jetstream_client import MESSAGE_ID, HotClient, header_block, message_id_block
 from protocol.transport.jetstream_library import errors
 from protocol.transport.jetstream_messages import CoreMessage
 from protocol.transport.jetstream_pull import JetStreamPuller, PullTiming
@@ -30,7 +30,6 @@ from protocol.transport.jetstream_replies import Answer, Replies
 from protocol.transport.jetstream_topology import Topology
 
 DENIED_PUBLISH = 'permissions violation for publish to "'
-MESSAGE_ID = "Nats-Msg-Id"
 PARALLEL_READS = 64
 CLOSE_SECONDS = 2.0
 
@@ -137,11 +136,11 @@ class JetStreamTransport(AsyncContextManagerMixin):
         *others, last = publications
         try:
             for subject, data, message_id in others:
-                self._client.send(subject, data, headers=header_block({MESSAGE_ID: message_id}))
+                self._client.send(subject, data, headers=message_id_block(message_id))
         except TransportUnavailable as error:
             done(error)
             return
-        self._publish(last.subject, last.data, header_block({MESSAGE_ID: last.message_id}), done)
+        self._publish(last.subject, last.data, message_id_block(last.message_id), done)
 
     def _publish(
         self, subject: str, data: bytes, block: bytes, done: Callable[[TransportUnavailable | None], None]

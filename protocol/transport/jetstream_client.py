@@ -20,6 +20,7 @@ RawHandler = Callable[[bytes, bytes, bytes, bytes | None], None]
 
 PING = b"PING\r\n"
 HEADER_LINE = b"NATS/1.0\r\n"
+MESSAGE_ID = "Nats-Msg-Id"
 _UNSAFE_SUBJECT = re.compile(r"\s")
 
 
@@ -29,6 +30,13 @@ def header_block(headers: Mapping[str, str]) -> bytes:
     if not lines.count("\r") == lines.count("\n") == len(headers):
         raise ValueError("a header must not hold a line break")
     return HEADER_LINE + lines.encode() + b"\r\n"
+
+
+def message_id_block(message_id: str) -> bytes:
+    """The headers of a message that has its id alone. :raises ValueError: when that holds a line break."""
+    if not message_id.isprintable():
+        raise ValueError("a header must not hold a line break")
+    return b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % message_id.encode()
 
 
 def parse_headers(block: bytes | None) -> dict[str, str]:

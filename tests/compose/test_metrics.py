@@ -25,7 +25,7 @@ COORDINATOR_SAW: tuple[at_coordinator.Observation, ...] = (
     at_coordinator.Republished("run-1", 2),
     at_coordinator.Dispatched("explore", False, 1),
     at_coordinator.Dispatched("explore", True, 1),
-    at_coordinator.Claimed("run-1", "explore", 0.01),
+    at_coordinator.Claimed("run-1", "explore", (0.01, 0.02)),
     at_coordinator.Settled("run-1", "explore", "done", 1.5, 0.5, USAGE, priced=True),
     at_coordinator.Settled("run-1", "explore", "dead", 2, 0, Usage(), priced=False),
     at_coordinator.Spent("run-1", "explore", USAGE),
