@@ -89,11 +89,8 @@ class Claims:
 
     async def _claim(self, run: str, batch: Sequence[_Waiting]) -> None:
         number = self._ledger.open_claim()
-        began = anyio.current_time()
         try:
-            reply = await self._board.once(
-                run, "claim", self._request(number, batch), ClaimReply, CLAIM_SECONDS
-            )
+            reply, seconds = await self._answer(run, self._request(number, batch))
         except (TransportUnavailable, BoardRefused, InvalidMessage) as error:
             self._ledger.close_claim(number)
             _log.info("claim of %d tasks of run %s came to nothing: %s", len(batch), run, error)
@@ -101,9 +98,23 @@ class Claims:
             pause = error.reply.retry_after_seconds if isinstance(error, BoardRefused) else None
             self._give_back(batch, pause or 0.0)
             return
-        seconds = anyio.current_time() - began
         self._observers.notify(Claimed(len(reply.grants), len(reply.refusals), seconds))
         self._settle(number, batch, reply)
+
+    async def _answer(self, run: str, request: ClaimRequest) -> tuple[ClaimReply, float]:
+        """The reply, and after how many seconds it came.
+
+        One that was there in time, but is only read after the process stood still, may grant what others hold
+        by now, with a journal that has grown: beginning with it could pay again for what is recorded.
+
+        :raises TransportUnavailable: also then.
+        """
+        began = anyio.current_time()
+        reply = await self._board.once(run, "claim", request, ClaimReply, CLAIM_SECONDS)
+        seconds = anyio.current_time() - began
+        if seconds > CLAIM_SECONDS:
+            raise TransportUnavailable("claim", f"the answer was read after {seconds:.1f} s, too late")
+        return reply, seconds
 
     def _request(self, number: int, batch: Sequence[_Waiting]) -> ClaimRequest:
         identity, builds = self._ledger.identity, self._ledger.builds

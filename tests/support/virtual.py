@@ -58,6 +58,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _clock_resolution(self, _real: float) -> None:
         """Nothing: the base class sets that of the real clock."""
 
+    def stand_still(self, seconds: float) -> None:
+        """As a stopped process does: what came meanwhile is found together afterwards."""
+        self._now += seconds
+
     def _wait(self, seconds: float) -> None:
         if seconds > 0:
             self._now = max(math.nextafter(self._now, math.inf), self._now + seconds)

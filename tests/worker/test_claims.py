@@ -1,11 +1,14 @@
 """From the task message to the lease."""
 
+import asyncio
+
 import anyio
 
 from agents.agent import Context, Discovery, agent
 from agents.observations import Claimed, ClaimUnanswered, MessageRefused
 from protocol import subjects
 from protocol.messages import ClaimReply, ClaimRequest, ErrorReply, Refusal
+from tests.support.virtual import VirtualLoop
 from tests.worker.rig import Rig, echo, rig, virtually
 
 
@@ -62,6 +65,24 @@ async def test_a_refused_claim_settles_the_message_and_frees_the_slot() -> None:
         swarm.leader.on_claim = swarm.leader.grant_all
         await swarm.leader.dispatch()
         await swarm.discovery()
+
+
+@virtually
+async def test_a_grant_that_is_read_after_the_process_stood_still_begins_nothing() -> None:
+    async with rig(slots=1) as swarm:
+        loop, stops = asyncio.get_running_loop(), iter([20.0])
+        assert isinstance(loop, VirtualLoop)
+
+        def grant(request: ClaimRequest) -> ClaimReply:
+            loop.stand_still(next(stops, 0.0))
+            return swarm.leader.grant_all(request)
+
+        swarm.leader.on_claim = grant
+        await swarm.leader.dispatch()
+        await swarm.until(lambda: bool(swarm.saw(ClaimUnanswered)))
+        assert (swarm.held, swarm.saw(Claimed)) == ([], [])
+        await swarm.discovery()
+        assert [one.granted for one in swarm.saw(Claimed)] == [1]
 
 
 @virtually
