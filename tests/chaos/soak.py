@@ -176,9 +176,10 @@ class Soak:
 
     async def _sample(self) -> None:
         """Before a fault, when those before it are healed; left out where the store does not answer."""
+        active = sorted(self._active)  # runs begin and end meanwhile
         try:
-            logs = [await self._log_events(run) for run in self._active]
-            tasks = [task for run in self._active for task in await self._clients.tasks(run)]
+            logs = [await self._log_events(run) for run in active]
+            tasks = [task for run in active for task in await self._clients.tasks(run)]
         except SwarmError:
             return
         coordinator, worker = self._pids.values()
