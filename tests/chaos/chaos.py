@@ -1,6 +1,7 @@
 """Rounds of faults on real processes, each judged by the history checker.
 
-python -m tests.chaos.chaos [--minutes M] [--seconds S] [--seed N] [--tasks N] [--results FILE] [--json]
+python -m tests.chaos.chaos [--minutes M] [--seconds S] [--from N] [--tasks N] [--workers N] [--results FILE]
+                            [--done] [--json] [--brief]
 """
 
 import argparse
@@ -30,7 +31,7 @@ from tests.chaos.faults import FAULTS, ROLLBACK, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
-from tests.support.results import Line, Results, commit
+from tests.support.results import Line, Results, commit, seeded
 from tests.support.servers import NatsServer, RedisServer
 
 PRODUCERS = 4
@@ -211,20 +212,15 @@ def report(done: Iterable[Line]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = seeded(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seconds", type=float, default=90.0, help="of faults in each round")
-    parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--tasks", type=int, default=1_200, help="of each round")
     parser.add_argument("--workers", type=int, default=6)
-    parser.add_argument("--results", type=Path, help="file to go on from; seeds that are in it are left out")
-    parser.add_argument("--json", action="store_true", help="print an object at the end")
     options = parser.parse_args()
     results = Results(options.results, commit())
-    end, seeds = time.monotonic() + 60 * options.minutes, count(options.seed)
-    while time.monotonic() < end:
+    end, seeds = time.monotonic() + 60 * options.minutes, count(options.first)
+    while not options.done and time.monotonic() < end:
         seed = next(seed for seed in seeds if (seed, 1) not in results.done)
         results.add(_round(seed, options))
     found = report(results.done.values())
@@ -250,6 +246,8 @@ def _round(seed: int, options: argparse.Namespace) -> Line:
             )
         )
     said = "; ".join(one.breaches[:5]) or "no breach"
+    if options.brief:
+        said = f"{len(one.breaches)} breaches"
     print(
         f"round {seed}: {one.tasks:,} tasks, {one.faults.total()} faults, {one.records:,} records, "
         f"{one.seconds:.0f} s: {said}", file=sys.stderr, flush=True,

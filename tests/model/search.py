@@ -4,12 +4,13 @@ Coordinators are interchangeable, and workers are: of states that differ only in
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from tests.model.parts import COORDINATORS, WORKERS, Leading, Message
 from tests.model.runs import OTHER, Violation
-from tests.model.world import World
+from tests.model.world import Step, World
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,17 @@ def _counterexample(
     while parents[way[-1]] >= 0:
         way.append(parents[way[-1]])
     canonical = Symmetry(world).canonical
-    state, lines = tuple(world.start()), [_line("", "", "")]
+    state, steps = tuple(world.start()), list[Step]()
     for number in reversed(way[:-1]):
-        who, to, what, _, state = next(
-            step for step in world.steps(state) if canonical(step[4]) == states[number]
-        )
-        lines.append(_line(who, to, what))
-    return Counterexample("\n".join([f"{violation}\n", *lines, f"\nafter {len(way) - 1} steps: {violation}"]))
+        steps.append(next(step for step in world.steps(state) if canonical(step[4]) == states[number]))
+        state = steps[-1][4]
+    return Counterexample(drawn(steps, violation))
+
+
+def drawn(steps: Sequence[Step], violation: Violation) -> str:
+    """A way to a violation as a diagram of its sequence."""
+    lines = [_line("", "", ""), *(_line(who, to, what) for who, to, what, _, _ in steps)]
+    return "\n".join([f"{violation}\n", *lines, f"\nafter {len(steps)} steps: {violation}"])
 
 
 LANES = (*COORDINATORS, "store", "bus", *WORKERS)

@@ -9,9 +9,12 @@ from coordinator.decision import SendReceipt
 from coordinator.decisions import claims, dispatch, ending, results
 from tests.model.parts import Bounds
 from tests.model.search import Counterexample
+from tests.model.walks import walk
+from tests.model.world import World
 from tests.model.worlds import LARGE, SMALL, explore, spec
 
 STATES = 500_000
+WALKS = 40
 TINY = Bounds(spec(tasks=1, attempts=2), bus_faults=1)
 
 
@@ -25,6 +28,12 @@ def test_in_a_small_world_all_states_keep_the_promises_and_from_each_the_run_can
 def test_the_first_half_million_states_of_a_large_world_keep_the_promises(name: str):
     """Both worlds together: a million states. Those that were not looked at count as able to end."""
     assert explore(LARGE[name], STATES).states == STATES
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_wherever_faults_have_led_in_a_large_world_a_fair_walk_without_more_of_them_ends(name: str):
+    found = walk(World(LARGE[name]), range(WALKS))
+    assert found.deepest > 30
 
 
 def _told_twice(row, visit, reward_micro, cost_micro=0, tell=evolve.tell):
@@ -69,6 +78,12 @@ def test_an_error_planted_in_the_code_is_found(name: str):
     place, said = PLANTED[name]
     with patch.object(*place), pytest.raises(Counterexample, match=said):
         explore(TINY, 30_000)
+
+
+def test_a_walk_that_does_not_end_is_found():
+    place, _ = PLANTED["lost leases are not taken back"]
+    with patch.object(*place), pytest.raises(Counterexample, match="the run has not ended"):
+        walk(World(LARGE["results"]), range(WALKS))
 
 
 def test_a_receipt_before_the_append_is_found_and_shown_as_a_sequence_of_steps():

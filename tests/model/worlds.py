@@ -1,6 +1,6 @@
-"""The worlds that are searched.
+"""The worlds that are searched, and walked through.
 
-python -m tests.model.worlds [--states N] [--json]
+python -m tests.model.worlds [--states N] [--walks N] [--json]
 """
 
 import argparse
@@ -14,6 +14,7 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from protocol.messages import FollowUp
 from tests.model.parts import Bounds
 from tests.model.search import Found, search
+from tests.model.walks import walk
 from tests.model.world import World
 
 
@@ -53,13 +54,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--states", type=int, default=1_000_000, help="at most, of each world")
+    parser.add_argument("--walks", type=int, default=1_000, help="through each large world")
     parser.add_argument("--json", action="store_true", help="print an object instead of lines")
     options = parser.parse_args()
     found = {"small": explore(SMALL, options.states)}
     for name, bounds in LARGE.items():
         found[name] = explore(bounds, options.states)
+    walked = {name: walk(World(bounds), range(options.walks)) for name, bounds in LARGE.items()}
     if options.json:
-        print(json.dumps({name: asdict(one) for name, one in found.items()}, indent=2))
+        both = {"worlds": found, "walks": walked}
+        print(json.dumps({key: {name: asdict(one) for name, one in of.items()} for key, of in both.items()},
+                         indent=2))  # fmt: skip
         return
     for name, one in found.items():
         print(
@@ -67,6 +72,9 @@ def main() -> None:
             f"{one.transitions:,} steps between them, up to {one.depth} steps from the start, "
             f"{one.runs:,} states of the run, {one.decisions:,} decisions, {one.seconds:.0f} s"
         )
+    for name, one in walked.items():
+        print(f"{name:10} {one.walks:,} walks of {one.steps:,} steps; all have ended, "
+              f"at most {one.longest:,} steps after the last fault")  # fmt: skip
 
 
 if __name__ == "__main__":

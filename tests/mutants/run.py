@@ -3,7 +3,7 @@
 The mode `tests` runs the tests of behaviour, `model` searches small worlds, `simulation` plays seeds and says
 how many of them fail. The latter two are asked only where they enter the function that is broken.
 
-python -m tests.mutants.run [--only WORDS] [--jobs N] [--modes tests,model,simulation] [--seeds N]
+python -m tests.mutants.run [--only WORDS]… [--jobs N] [--modes tests,model,simulation] [--seeds N]
                             [--results FILE] [--done] [--json]
 """
 
@@ -24,7 +24,7 @@ from tests.mutants.shell import SHELL
 from tests.mutants.table import MUTANTS
 from tests.mutants.trial import MODEL_STATES, MODES, Reach, Verdict, copy_tree, judge, reach_of, run_suite
 from tests.mutants.waiting import WAITING
-from tests.support.results import Results, commit
+from tests.support.results import Results, commit, kept
 
 ALL = (*MUTANTS, *SHELL, *SHARING, *PARTING, *WAITING)
 ENOUGH = 0.95
@@ -36,19 +36,15 @@ def report(verdicts: Sequence[Verdict], seeds: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", default="", metavar="WORDS", help="mutants whose name contains this")
+    parser = kept(__doc__)
+    parser.add_argument("--only", action="append", metavar="WORDS", help="mutants whose name contains this")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at the same time")
     parser.add_argument("--modes", default="tests", help=f"of {','.join(MODES)}")
     parser.add_argument("--seeds", type=int, default=10, help="of the simulation")
-    parser.add_argument("--results", type=Path, help="file to go on from")
-    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
-    parser.add_argument("--json", action="store_true", help="print an object instead of lines")
     options = parser.parse_args()
     results = Results(options.results, commit())
-    chosen = {number: mutant for number, mutant in enumerate(ALL) if options.only in mutant.name}
+    wanted: Sequence[str] = options.only or [""]
+    chosen = [number for number, mutant in enumerate(ALL) if any(words in mutant.name for words in wanted)]
     left = [number for number in chosen if (number, options.seeds) not in results.done]
     if left and not options.done:
         modes = options.modes.split(",")

@@ -7,6 +7,7 @@ STORE = ("tests/store/test_append.py", "tests/store/test_leases.py", "tests/stor
 SWARM = ("tests/swarm", "tests/sim")
 LONG = ("tests/decisions/test_segments.py", "tests/swarm/test_long_runs.py")
 CONDENSING = ("tests/swarm/test_condensing.py",)
+REPUBLISHING = ("tests/swarm/test_republishing.py",)
 VERIFIED = ("tests/swarm/test_verification.py",)
 
 SHELL: tuple[Mutant, ...] = (
@@ -178,14 +179,14 @@ SHELL: tuple[Mutant, ...] = (
         "coordinator/outbox.py",
         "lost = not entry.confirmed or task.agent in empty",
         "lost = task.agent in empty",
-        SWARM,
+        REPUBLISHING,
     ),
     Mutant(
         "an empty queue is no sign of loss",
         "coordinator/outbox.py",
         "lost = not entry.confirmed or task.agent in empty",
         "lost = not entry.confirmed",
-        SWARM,
+        REPUBLISHING,
     ),
     Mutant(
         "a recorded step is made again",

@@ -3,10 +3,9 @@
 One that is cut off goes on where it stopped; the file says what it did until then. Seeds of another commit
 do not count.
 
-python -m tests.sim.campaign [--seeds N] [--from N] [--jobs N] [--results FILE] [--json] [--brief]
+python -m tests.sim.campaign [--seeds N] [--from N] [--jobs N] [--results FILE] [--done] [--json] [--brief]
 """
 
-import argparse
 import gc
 import json
 import logging
@@ -14,11 +13,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tests.sim.simulate import described, simulate
-from tests.support.results import Line, Results, attack, commit
+from tests.support.results import Line, Results, attack, commit, seeded
 
 
 def block(seeds: range, *, brief: bool = False) -> Line:
@@ -54,16 +52,9 @@ def report(done: Iterable[Line]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = seeded(__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many")
-    parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--jobs", "-j", type=int, default=1, help="processes side by side")
-    parser.add_argument("--results", type=Path, help="file to go on from")
-    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
-    parser.add_argument("--json", action="store_true", help="print an object instead of a line")
-    parser.add_argument("--brief", action="store_true", help="say which seeds failed, and nothing about them")
     options = parser.parse_args()
     results = Results(options.results, commit())
     seeds = range(options.first, options.first + options.seeds)

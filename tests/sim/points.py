@@ -8,14 +8,12 @@ fail-over, archive, condense, fork and cancel. The fork is judged by the proof t
 python -m tests.sim.points [--jobs N] [--results FILE] [--done] [--json]
 """
 
-import argparse
 import gc
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
 
 import anyio
 
@@ -29,7 +27,7 @@ from tests.sim import machine
 from tests.sim.machine import WALL_MS, Machine
 from tests.sim.plan import Fault
 from tests.sim.simulate import RUNS, Outcome, ask_for_runs, described, repeat, simulate
-from tests.support.results import Line, Results, attack, commit
+from tests.support.results import Line, Results, attack, commit, kept
 
 SEED = 4
 ENDED_BEFORE = 5
@@ -127,13 +125,8 @@ def block(numbers: range) -> Line:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kept(__doc__)
     parser.add_argument("--jobs", "-j", type=int, default=1, help="processes side by side")
-    parser.add_argument("--results", type=Path, help="file to go on from")
-    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
-    parser.add_argument("--json", action="store_true", help="print an object instead of a line")
     options = parser.parse_args()
     logging.disable()
     results, every = Results(options.results, commit()), range(len(points()))

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +14,23 @@ BLOCK = 20
 """Numbers that make a line."""
 BLOCKS_PER_PROCESS = 25
 """Then processes begin anew, for what they hold on to; `max_tasks_per_child` can hang (CPython 115634)."""
+
+
+def kept(doc: str | None) -> ArgumentParser:
+    """What every long attack may be told."""
+    parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, help="file to go on from: what is in it is not done again")
+    parser.add_argument("--done", action="store_true", help="only report on what the file of results holds")
+    parser.add_argument("--json", action="store_true", help="print an object at the end")
+    return parser
+
+
+def seeded(doc: str | None) -> ArgumentParser:
+    """What an attack may be told whose every step is drawn from a seed."""
+    parser = kept(doc)
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
+    parser.add_argument("--brief", action="store_true", help="say which seeds failed, and nothing about them")
+    return parser
 
 
 def commit() -> str:
