@@ -218,10 +218,11 @@ class Context(Protocol):
         """
         ...
 
-    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
+    def permit(self, model: str) -> AbstractAsyncContextManager["Permit"]:
         """Around one call of a model: it waits until the swarm's limit of the model has room for it.
 
-        Calls of journaled models are within such blocks.
+        The block says what its call took; where nothing is said, a limit of tokens counts none. Calls of
+        journaled models are within such blocks.
         :raises ModelBusy: before the block, where there is none for some time.
         """
         ...
@@ -276,6 +277,14 @@ class ProviderCall(Protocol):
 
     def failed(self, reason: str, *, limited: bool = False, retry_after: timedelta | None = None) -> None:
         """It has not, or with an error of its own; or it is `limited`, and asks for patience."""
+        ...
+
+
+class Permit(Protocol):
+    """The right to make one call of a model, while it is made."""
+
+    def took(self, tokens: int) -> None:
+        """The call was answered, and took so many tokens, in and out."""
         ...
 
 

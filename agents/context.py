@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from agents.agent import Found, Payload_co, Priced, ProviderCall, Reconcile, View
+from agents.agent import Found, Payload_co, Permit, Priced, ProviderCall, Reconcile, View
 from agents.board import Board
 from agents.branches import branch
 from agents.journal import Journal
@@ -131,7 +131,7 @@ class TaskContext:
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
         return self._providers.call(self.run, name)
 
-    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
+    def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:
         return self._permits.call(self.run, model)
 
     def _journal(self) -> Journal:
@@ -256,7 +256,7 @@ class ProcessContext:
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:  # noqa: ARG002
         raise OutOfReach("way to know what providers do")
 
-    def permit(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
+    def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:  # noqa: ARG002
         raise OutOfReach("way to know what limits allow")
 
     def progress(self) -> None:

@@ -159,9 +159,9 @@ async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
     refuses for a fault of the request, it has answered.
     """
     context = scope.context
-    async with context.permit(str(lm.model)), context.provider(provider_of(lm)) as call:
+    async with context.permit(str(lm.model)) as permit, context.provider(provider_of(lm)) as call:
         try:
-            return await run()
+            result = await run()
         except LMRateLimitError as error:
             wait = None if error.retry_after is None else timedelta(seconds=max(0.0, error.retry_after))
             call.failed(str(error), limited=True, retry_after=wait)
@@ -172,6 +172,10 @@ async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
         except LMProviderError:
             call.answered()
             raise
+        if not result.cache_hit:
+            usage = usage_of(result, None)
+            permit.took(usage.tokens_in + usage.tokens_out)
+        return result
 
 
 def provider_of(lm: dspy.BaseLM) -> str:

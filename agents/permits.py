@@ -31,12 +31,18 @@ AWAY_SECONDS = (1.0, 3.0)
 _log = logging.getLogger(__name__)
 
 
-class _Turn:
-    """A call that waits, until it may be made. `counts`: it uses up a permit."""
+class Turn:
+    """A call that waits, until it may be made. `counts`: it uses up a permit. `tokens`: what it took, once
+    that was said.
+    """
 
     def __init__(self) -> None:
         self.come = anyio.Event()
         self.counts = False
+        self.tokens: int | None = None
+
+    def took(self, tokens: int) -> None:
+        self.tokens = tokens
 
 
 @dataclass(slots=True)
@@ -46,7 +52,9 @@ class _Use:
     granted: int = 0
     ended: int = 0
     running: int = 0
-    waiting: deque[_Turn] = field(default_factory=deque[_Turn])
+    waiting: deque[Turn] = field(default_factory=deque[Turn])
+    calls: int = 0
+    tokens: int = 0
 
     @property
     def unused(self) -> int:
@@ -55,6 +63,13 @@ class _Use:
     @property
     def idle(self) -> bool:
         return self.granted == self.ended and not self.waiting
+
+    def end(self, turn: Turn) -> None:
+        self.running -= 1
+        self.ended += 1
+        if turn.tokens is not None:
+            self.calls += 1
+            self.tokens += turn.tokens
 
 
 class Permits:
@@ -74,13 +89,13 @@ class Permits:
         self._bell.set()
 
     @asynccontextmanager
-    async def call(self, run: str, model: str) -> AsyncGenerator[None]:
+    async def call(self, run: str, model: str) -> AsyncGenerator[Turn]:
         """Lets a call through once there is a permit for it. :raises ModelBusy:"""
         if self._unlimited.get(model, 0.0) > anyio.current_time():
-            yield
+            yield Turn()
             return
         use = self._uses.setdefault((model, run), _Use())
-        turn = _Turn()
+        turn = Turn()
         use.waiting.append(turn)
         self.ring()
         try:
@@ -89,13 +104,12 @@ class Permits:
             if not turn.come.is_set():
                 low, high = AWAY_SECONDS
                 raise ModelBusy(model, timedelta(seconds=low + (high - low) * self._chance()))
-            yield
+            yield turn
         finally:
             if turn in use.waiting:
                 use.waiting.remove(turn)
             if turn.counts:
-                use.running -= 1
-                use.ended += 1
+                use.end(turn)
             self.ring()
 
     async def ask(self) -> None:
@@ -137,6 +151,8 @@ class Permits:
             granted=use.granted,
             ended=use.ended,
             wants=max(0, len(use.waiting) - use.unused),
+            calls=use.calls,
+            tokens=use.tokens,
         )
 
     def _learn(self, reply: PermitReply) -> None:

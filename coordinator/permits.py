@@ -2,14 +2,16 @@
 
 Of permits in use, runs get equal shares (max-min); between runs that have equally many, who was served less
 lately comes first, by start-time fair queueing (Goyal, Vin, Cheng, 1996). The rate is that of
-`coordinator.decisions.limits`.
+`coordinator.decisions.limits`, that of tokens of `coordinator.token_rate`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from coordinator.decisions.limits import NO_LIMIT, allowed, burst
+from coordinator.token_rate import TokenRate, charged
+from coordinator.token_rate import due_ms as tokens_due_ms
 from protocol.limits import Limit, Portion, Quota
 
 EAGER_MS = 3_000
@@ -33,10 +35,12 @@ def told(quota: Quota, portion: Portion, now_ms: int) -> Quota:
     ended = max(portion.ended, same.ended)
     granted = max(portion.granted, same.granted, ended)
     wants = min(WANTS_LIMIT, max(0, portion.wants - (granted - portion.granted)))
-    counts = {"granted": granted, "ended": ended, "wants": wants}
+    spent = {"calls": max(portion.calls, same.calls), "tokens": max(portion.tokens, same.tokens)}
+    counts = {"granted": granted, "ended": ended, "wants": wants, **spent}
     if known is not None and now_ms - known.heard_ms < FRESH_MS and known == known.model_copy(update=counts):
         return quota
     after = portion.model_copy(update={**counts, "heard_ms": now_ms})
+    quota, after = charged(quota, same, after)
     others = (one for one in quota.portions if one.key != portion.key)
     return quota.model_copy(update={"portions": (*others, after)})
 
@@ -58,7 +62,7 @@ def settled(quota: Quota, limit: Limit, now_ms: int, gone: Callable[[Portion], b
         turns=turns,
         turn=round_.turn,
         taken_until_ms=round_.taken_until_ms,
-    )
+    ).model_copy(update=round_.tokens.state())
 
 
 class _Round:
@@ -70,7 +74,9 @@ class _Round:
         self.turns = dict(quota.turns)
         self.turn = quota.turn
         self.taken_until_ms = quota.taken_until_ms
+        self.tokens = TokenRate(quota, limit, now_ms)
         self._more: Counter[tuple[str, str, str]] = Counter()
+        self._reserved: defaultdict[tuple[str, str, str], float] = defaultdict(float)
         self._held: Counter[str] = Counter()
         self._wants: dict[str, Counter[tuple[str, str, str]]] = {}
         for one in portions:
@@ -91,7 +97,7 @@ class _Round:
         free = NO_LIMIT if limit.concurrent is None else limit.concurrent - self._held.total()
         if limit.per_minute is not None:
             free = min(free, allowed(self.taken_until_ms, limit.per_minute, self._now_ms))
-        return max(0, free)
+        return max(0, min(free, self.tokens.room(self._held.total())))
 
     def _precedence(self, run: str) -> tuple[int, int, str]:
         held = 0 if self._limit.concurrent is None else self._held[run]
@@ -107,6 +113,7 @@ class _Round:
         if not wants:
             del self._wants[run]
         self._more[key] += 1
+        self._reserved[key] += self.tokens.reserve()
         self._held[run] += 1
         self.turn = max(self.turns.get(run, 0), self.turn)
         self.turns[run] = self.turn + 1
@@ -118,11 +125,17 @@ class _Round:
         more = self._more[portion.key]
         if not more:
             return portion
-        return portion.model_copy(update={"granted": portion.granted + more, "wants": portion.wants - more})
+        granted, wants = portion.granted + more, portion.wants - more
+        reserved = portion.reserved + self._reserved[portion.key]
+        return portion.model_copy(update={"granted": granted, "wants": wants, "reserved": reserved})
 
 
 def due_ms(quota: Quota, now_ms: int) -> int:
-    """How long it takes until the rate allows another permit; 0 where it does now."""
+    """How long it takes until the rates allow another permit; 0 where they do now."""
+    return max(_rate_due_ms(quota, now_ms), tokens_due_ms(quota, now_ms))
+
+
+def _rate_due_ms(quota: Quota, now_ms: int) -> int:
     if quota.per_minute is None or allowed(quota.taken_until_ms, quota.per_minute, now_ms):
         return 0
     spacing = 60_000 / quota.per_minute

@@ -23,7 +23,7 @@ def overview(record: Quotas, settings: Limits) -> Sequence[Quota]:
     )
     known = {(one.kind, one.name) for one in record.quotas}
     unused = [
-        Quota(kind=kind, name=name, concurrent=limit.concurrent, per_minute=limit.per_minute)
+        Quota(kind=kind, name=name, **limit.model_dump())
         for kind, table in kinds
         for name, limit in table.limits.items()
         if (kind, name) not in known

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from coordinator.embedded.folder import Connection, DataFolder
 from protocol.errors import InvalidSettings
 from protocol.files import read_text
+from protocol.limits import Limit
 from protocol.messages import REPLY_BYTES
 from protocol.options import (
     Breaking,
@@ -90,9 +91,18 @@ class Limits(Group):
     agents: Swarmwide = {}  # noqa: RUF012 - pydantic copies it
     """By agent, which may hold `*`: `concurrent` tasks at once and tasks `per_minute`, over all runs."""
     models: Swarmwide = {}  # noqa: RUF012
-    """By model, which may hold `*`: `concurrent` calls at once and calls `per_minute`, of all workers."""
+    """By model, which may hold `*`: `concurrent` calls at once, calls `per_minute` and `tokens_per_minute`,
+    of all workers."""
     permit_seconds: Annotated[float, Field(ge=2, le=600)] = 15
     """When a worker that is not heard of loses its share of the models: five renewals."""
+
+    @field_validator("agents")
+    @classmethod
+    def _of_models_only(cls, agents: dict[str, Limit]) -> dict[str, Limit]:
+        for name, limit in agents.items():
+            if limit.tokens_per_minute is not None:
+                raise ValueError(f"{name}.tokens_per_minute: tokens are limited under limits.models")
+        return agents
 
 
 class Http(Group):

@@ -27,11 +27,13 @@ class Limit(BaseModel):
     """Tasks, or calls, under way at once."""
     per_minute: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """Tasks, or calls, that begin in a minute."""
+    tokens_per_minute: Annotated[float, Field(gt=0, le=1_000_000_000)] | None = None
+    """Tokens, in and out, of the calls of a minute. Of models only."""
 
     @model_validator(mode="after")
     def _limits_something(self) -> "Limit":
-        if self.concurrent is None and self.per_minute is None:
-            raise ValueError("limits nothing: name `concurrent`, `per_minute`, or both")
+        if self.concurrent is None and self.per_minute is None and self.tokens_per_minute is None:
+            raise ValueError("limits nothing: name `concurrent`, `per_minute` or `tokens_per_minute`")
         return self
 
 
@@ -66,6 +68,11 @@ class Portion(Record):
     """Those of them that it gave back."""
     wants: Count = 0
     """How many more it could use now."""
+    calls: Count = 0
+    """Those of its calls that were answered, and `tokens` is what they have taken, in and out."""
+    tokens: Count = 0
+    reserved: float = 0.0
+    """Tokens that coordinators have charged for the permits in use."""
     heard_ms: Count = 0
     """When it was last heard of."""
 
@@ -92,6 +99,13 @@ class Quota(Record):
     """The turn that was given last."""
     taken_until_ms: float = 0.0
     """Until when what has begun takes up the minute."""
+    tokens_per_minute: float | None = None
+    tokens_per_call: float | None = None
+    """What calls take on average, the latest counting most; None before the first was answered."""
+    tokens_until_ms: float = 0.0
+    """Until when the tokens that were charged take up the minute."""
+    tokens_owed: float = 0.0
+    """Tokens that calls took beyond what was reserved for them, not yet charged; below 0: less."""
 
     @property
     def in_use(self) -> int:

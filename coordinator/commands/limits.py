@@ -34,7 +34,7 @@ async def _show(invocation: Invocation, settings: Settings) -> None:
     elif not quotas:
         message("nothing is limited: see [limits.agents] and [limits.models] in the settings")
     else:
-        columns = ("limit", "of", "at once", "per minute", "in use", "waiting", "by run")
+        columns = ("limit", "of", "at once", "per minute", "tokens", "in use", "waiting", "by run")
         emit_table(columns, [_row(one) for one in quotas])
 
 
@@ -45,6 +45,8 @@ def as_json(quota: Quota) -> Mapping[str, Any]:
         "name": quota.name,
         "concurrent": quota.concurrent,
         "per_minute": quota.per_minute,
+        "tokens_per_minute": quota.tokens_per_minute,
+        "tokens_per_call": quota.tokens_per_call,
         "in_use": quota.in_use,
         "waiting": quota.waiting,
         "holders": [
@@ -66,4 +68,6 @@ def _row(quota: Quota) -> Sequence[object]:
         runs[one.run] += one.in_use
     shares = ", ".join(f"{run}: {count}" for run, count in sorted(runs.items()))
     rate = "" if quota.per_minute is None else f"{quota.per_minute:g}"
-    return quota.name, quota.kind, quota.concurrent or "", rate, quota.in_use, quota.waiting, shares
+    tokens = "" if quota.tokens_per_minute is None else f"{quota.tokens_per_minute:,.0f}"
+    used = quota.in_use, quota.waiting, shares
+    return quota.name, quota.kind, quota.concurrent or "", rate, tokens, *used

@@ -142,6 +142,84 @@ def test_a_new_leader_counts_what_is_under_way_even_if_its_clock_is_behind():
     assert (quota.in_use, quota.waiting, new.since_ms) == (3, 1, 10)
 
 
+TOKENS = Limit(tokens_per_minute=60_000)
+
+
+def test_before_a_call_was_answered_one_is_made_at_a_time_and_then_as_many_as_their_average_allows():
+    quota = after(portion(wants=9), limit=TOKENS)
+    assert quota.in_use == 1
+    quota = after(portion(granted=1, wants=9), limit=TOKENS, quota=quota, now_ms=5_000)
+    assert (quota.in_use, due_ms(quota, 5_000)) == (1, 0)
+    quota = after(
+        portion(granted=1, ended=1, calls=1, tokens=250, wants=9), limit=TOKENS, quota=quota, now_ms=6_000
+    )
+    assert (quota.tokens_per_call, quota.in_use) == (250, 3)
+    assert (quota.portions[0].reserved, due_ms(quota, 6_000)) == (750, 1)
+
+
+def test_the_next_call_begins_when_those_before_it_are_paid_by_what_they_took():
+    quota = after(portion(wants=1), limit=TOKENS)
+    said = portion(granted=1, ended=1, calls=1, tokens=10_000, wants=1)
+    quota = after(said, limit=TOKENS, quota=quota)
+    assert (quota.in_use, due_ms(quota, 0)) == (0, 9_001)
+    assert after(said, limit=TOKENS, quota=quota, now_ms=9_000).in_use == 0
+    quota = after(said, limit=TOKENS, quota=quota, now_ms=9_001)
+    assert quota.in_use == 1
+    ended = portion(granted=2, ended=2, calls=2, tokens=10_500, wants=1)
+    assert after(ended, limit=TOKENS, quota=quota, now_ms=9_501).in_use == 1
+
+
+def test_a_call_that_failed_or_a_permit_that_was_not_used_is_charged_nothing():
+    quota = after(portion(wants=1), limit=TOKENS)
+    quota = after(
+        portion(granted=1, ended=1, calls=1, tokens=5_000, wants=1), limit=TOKENS, quota=quota, now_ms=0
+    )
+    quota = after(
+        portion(granted=1, ended=1, calls=1, tokens=5_000, wants=1), limit=TOKENS, quota=quota, now_ms=5_000
+    )
+    assert quota.in_use == 1
+    before = quota.tokens_until_ms
+    quota = after(portion(granted=2, ended=2, calls=1, tokens=5_000), limit=TOKENS, quota=quota, now_ms=5_000)
+    assert (quota.tokens_until_ms, quota.tokens_per_call) == (before - 5_000, 5_000)
+
+
+def test_what_a_holder_took_long_ago_is_not_charged_once_more_where_the_record_has_forgotten_it():
+    quota = after(portion(wants=1), limit=TOKENS)
+    quota = after(portion(granted=901, ended=901, calls=900, tokens=900_000), limit=TOKENS, quota=quota)
+    assert (quota.tokens_until_ms, quota.tokens_per_call) == (1_000, 1_000)
+
+
+calls_of_a_busy_model = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["end", "fail", "say", "say again"]), st.integers(1, 9_000)),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(calls_of_a_busy_model)
+def test_what_is_charged_in_the_end_is_what_calls_took_whatever_was_reserved_for_them(moves):
+    holders = [Holder("ab"[n % 2], f"w{n}") for n in range(4)]
+    quota, said = NOBODY, portion()
+    for number, move, tokens in moves:
+        holder = holders[number]
+        holder.backlog = 1
+        holder.hears(quota)
+        if move in {"end", "fail"}:
+            holder.ends(tokens if move == "end" else 0)
+        said = said if move == "say again" else holder.says()
+        quota = after(said, limit=TOKENS, quota=quota)
+    for holder in holders:
+        while holder.running:
+            holder.ends(0)
+        holder.backlog = 0
+        holder.hears(quota)
+        while holder.running:
+            holder.ends(0)
+        quota = after(holder.says(), limit=TOKENS, quota=quota)
+    assert quota.in_use == 0
+    assert abs(quota.tokens_until_ms - sum(holder.tokens for holder in holders)) < 1e-3
+
+
 @dataclass
 class Holder:
     """One that makes calls, as a worker does: it knows only what it was told."""
@@ -152,11 +230,14 @@ class Holder:
     ended: int = 0
     running: int = 0
     backlog: int = 0
+    calls: int = 0
+    tokens: int = 0
 
     def says(self) -> Portion:
         unused = self.granted - self.ended - self.running
         wants = max(0, self.backlog - unused)
-        return portion(self.run, self.name, granted=self.granted, ended=self.ended, wants=wants)
+        counts = {"granted": self.granted, "ended": self.ended, "calls": self.calls, "tokens": self.tokens}
+        return portion(self.run, self.name, wants=wants, **counts)
 
     def hears(self, quota: Quota) -> None:
         known = quota.portion(("m", self.run, self.name))
@@ -167,10 +248,12 @@ class Holder:
         self.backlog -= begun
         self.ended = self.granted - self.running
 
-    def ends(self) -> None:
+    def ends(self, tokens: int = 0) -> None:
         if self.running:
             self.running -= 1
             self.ended += 1
+            self.calls += bool(tokens)
+            self.tokens += tokens
 
 
 @dataclass

@@ -7,7 +7,8 @@ import dspy
 import pytest
 
 from agents import dspy_scope, permits
-from protocol.limits import PermitReply
+from blackboard.evolve import usage_of
+from protocol.limits import PermitReply, PermitRequest, Portion
 from tests.dspy.programs import AsyncCrowd, Crowd, attempt, echo, sent
 from tests.support.fake_leader import FakeLeader
 from tests.support.model_server import ModelServer, Reply
@@ -53,6 +54,28 @@ async def test_parallel_that_stops_the_workers_loop_is_refused_and_not_waited_fo
     assert found.discovery.failure.kind == "bug"
     assert "dspy.asyncify(parallel)" in found.discovery.failure.message
     assert server.requests == []
+
+
+async def test_a_limit_of_tokens_learns_what_each_call_took_and_of_a_replay_nothing(
+    server: ModelServer, lm: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Portion] = []
+
+    def grant(_leader: FakeLeader, request: PermitRequest) -> PermitReply:
+        said.extend(request.portions)
+        granted = [one.model_copy(update={"granted": one.granted + one.wants}) for one in request.portions]
+        return PermitReply(portions=tuple(granted))
+
+    monkeypatch.setattr(FakeLeader, "limit_nothing", grant)
+    server.otherwise = echo
+    found = await attempt(AsyncCrowd(), {"question": "q"}, lm)
+    usage = usage_of(found.steps)
+    tokens_of_each = (usage.tokens_in + usage.tokens_out) / usage.model_calls
+    assert usage.model_calls - 1 <= said[-1].calls <= usage.model_calls
+    assert said[-1].tokens == said[-1].calls * tokens_of_each > 0
+    said.clear()
+    await attempt(AsyncCrowd(), {"question": "q"}, lm, found.steps)
+    assert said == []
 
 
 async def test_branches_that_must_wait_for_a_models_limit_pause_the_task(

@@ -3,6 +3,7 @@
 from tests.mutants.table import Mutant
 
 PERMITS = "coordinator/permits.py"
+TOKENS = "coordinator/token_rate.py"
 BREAKER = "coordinator/breaker.py"
 PRICES = "protocol/prices.py"
 LIMITS = ("tests/decisions/test_permits.py", "tests/swarm/test_limits.py")
@@ -57,6 +58,27 @@ SHARING: tuple[Mutant, ...] = (
         PERMITS,
         "return held, max(self.turns.get(run, 0), self.turn), run",
         "return 0, 0, run",
+        LIMITS,
+    ),
+    Mutant(
+        "tokens that were reserved stay charged when their call has ended",
+        TOKENS,
+        "quota.tokens_owed + took - released",
+        "quota.tokens_owed + took",
+        LIMITS,
+    ),
+    Mutant(
+        "a call is charged when it has ended, and not before",
+        TOKENS,
+        "        self._charge(tokens)\n        return tokens",
+        "        return 0.0",
+        LIMITS,
+    ),
+    Mutant(
+        "tokens may be saved up while nothing is called",
+        TOKENS,
+        "if tokens > 0 else self._until_ms",
+        "if tokens < 0 else self._until_ms",
         LIMITS,
     ),
     Mutant(

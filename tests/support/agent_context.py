@@ -11,8 +11,19 @@ from typing import Any
 import anyio
 from pydantic import BaseModel, JsonValue
 
-from agents.agent import Agent, Discovery, Found, Payload_co, Posting, Priced, ProviderCall, Reconcile
+from agents.agent import (
+    Agent,
+    Discovery,
+    Found,
+    Payload_co,
+    Permit,
+    Posting,
+    Priced,
+    ProviderCall,
+    Reconcile,
+)
 from agents.branches import BRANCH, branch, within
+from agents.permits import Turn
 from agents.providers import Call
 from protocol.artifacts import Artifact, ArtifactRegistry, Producer, digest_of
 from protocol.ids import artifact_id, derive, direction_id, task_id
@@ -163,8 +174,8 @@ class FakeContext:
     def provider(self, name: str) -> AbstractAsyncContextManager[ProviderCall]:
         return nullcontext(Call())
 
-    def permit(self, model: str) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
+    def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:
+        return nullcontext(Turn())
 
     def progress(self) -> None:
         pass

@@ -163,6 +163,32 @@ async def test_a_rate_holds_over_all_runs_and_is_used() -> None:
 
 
 @virtually
+async def test_tokens_of_a_model_keep_to_their_rate_over_all_runs_and_it_is_used() -> None:
+    taken: list[tuple[float, int]] = []
+
+    @agent("work")
+    async def work(context: Context) -> Discovery:
+        async with context.permit("house/model") as permit:
+            await anyio.sleep(2)
+            tokens = 200 + 150 * (len(taken) % 5)
+            taken.append((anyio.current_time(), tokens))
+            permit.took(tokens)
+        return Discovery()
+
+    async with swarm(settings=limited(models={"house/*": Limit(tokens_per_minute=30_000)})) as one:
+        await start(one, {"work": work})
+        began = anyio.current_time()
+        for run in ("a", "b"):
+            await one.submit(spec(run, 15))
+        for run in ("a", "b"):
+            assert (await one.ended(run)).status == "done"
+        in_6_s = [sum(n for at, n in taken if first <= at < first + 6) for first, _ in taken]
+        assert max(in_6_s) <= 3_000 + 2 * 800, "a call more at either end"
+        assert sum(n for _, n in taken) / (taken[-1][0] - began) > 500 * 0.7
+        assert await unused(one)
+
+
+@virtually
 async def test_the_share_of_a_worker_that_dies_comes_back_and_that_of_a_leader_is_kept() -> None:
     for agents, limits in ((working, "agents"), (calling, "models")):
         meter = Meter()

@@ -12,7 +12,7 @@ from tests.verbs.test_http import Client
 
 LIMITS = """
 [limits.models]
-"house/*" = { concurrent = 1, per_minute = 600 }
+"house/*" = { concurrent = 1, per_minute = 600, tokens_per_minute = 90_000 }
 
 [limits.agents]
 nap = { concurrent = 2 }
@@ -39,6 +39,8 @@ def test_what_is_in_use_and_what_waits_is_shown(tmp_path: Path) -> None:
     assert holder == {"run": run, "agent": "nap", "worker": None, "in_use": 2, "waiting": holder["waiting"]}
     agent, model = Client(port)("GET", "/v1/limits")
     assert (agent["in_use"], model["per_minute"], model["in_use"]) == (2, 600.0, 0)
+    assert (agent["tokens_per_minute"], model["tokens_per_minute"]) == (None, 90_000)
+    assert "90,000" in shell("limits").out
     assert f"{run}: 2" in shell("limits").out
     shell("cancel", run)
     until(lambda: shown()["in_use"] == 0)
@@ -49,7 +51,8 @@ def test_what_is_in_use_and_what_waits_is_shown(tmp_path: Path) -> None:
     ("models", "problem"),
     [
         ({"a": {"concurent": 1}}, "a.concurent: Extra inputs are not permitted"),
-        ({"a": {}}, "a: limits nothing: name `concurrent`, `per_minute`, or both"),
+        ({"a": {}}, "a: limits nothing: name `concurrent`, `per_minute` or `tokens_per_minute`"),
+        ({"a": {"tokens_per_minute": 0}}, "a.tokens_per_minute: should be greater than 0"),
         ({"a": {"concurrent": 0}}, "a.concurrent: should be greater than or equal to 1"),
         ({"a": {"per_minute": "many"}}, "a.per_minute: should be a valid number"),
     ],
@@ -60,3 +63,10 @@ def test_a_wrong_limit_is_refused_with_its_place(
     answer = coordinator("limits", home=tmp_path, env={"SWARMBOARD_LIMITS_MODELS": json.dumps(models)})
     assert answer.code == 2
     assert problem in answer.err
+
+
+def test_tokens_of_an_agent_are_not_limited_and_it_is_said_where_they_are(tmp_path: Path) -> None:
+    limits = {"SWARMBOARD_LIMITS_AGENTS": '{"nap": {"tokens_per_minute": 5}}'}
+    answer = coordinator("limits", home=tmp_path, env=limits)
+    assert answer.code == 2
+    assert "nap.tokens_per_minute: tokens are limited under limits.models" in answer.err

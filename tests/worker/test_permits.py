@@ -12,8 +12,9 @@ LEASE_SECONDS = 15.0
 def calling(seconds: float = 0.0, model: str = "house/model") -> Agent:
     @agent("calling")
     async def function(context: Context) -> Discovery:
-        async with context.permit(model):
+        async with context.permit(model) as permit:
             await anyio.sleep(seconds)
+            permit.took(300)
         return Discovery()
 
     return function
@@ -138,6 +139,21 @@ async def test_a_call_that_is_stopped_gives_its_permit_back() -> None:
         for task in (waiting, held):
             swarm.worker._runner.lose(task.token)
         await swarm.until(lambda: said(swarm)[-1] == (0, 0))
+
+
+@virtually
+async def test_with_a_permit_that_is_given_back_it_is_said_what_its_call_took() -> None:
+    async with rig(calling(5), slots=8) as swarm:
+        Counter(swarm, 2)
+        stopped = await swarm.leader.dispatch("calling")
+        for _ in range(2):
+            await swarm.leader.dispatch("calling")
+        await anyio.sleep(1)
+        swarm.worker._runner.lose(stopped.token)
+        await swarm.until(lambda: len(swarm.leader.discoveries) == 2)
+        await swarm.until(lambda: said(swarm)[-1] == (0, 0))
+        (last,) = swarm.leader.permits[-1].portions
+        assert (last.ended, last.calls, last.tokens) == (3, 2, 600)
 
 
 @virtually
