@@ -4,7 +4,7 @@ No theorem covers the combination; `bench/frontier` measures it.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
@@ -39,26 +39,31 @@ def adaptive_index(pooled: Pooled) -> list[Index]:
     and directions opened for K. A visit is worth 1 / dispersion coin flips, a prior what it turned out to be.
     """
     dispersion, decay, planned, spawned = pooled.learned
-    bound = _bound(pooled.started / max(pooled.opened, 1), dispersion)
+    clock = pooled.started / max(pooled.opened, 1)
+    highest = _ROUNDING + (_level(clock) if clock > 1.0 else 0.0)
+    # By Pinsker's inequality no bound of n visits lies further above its forecast than sqrt(far / n).
+    far = 0.5 * dispersion * highest
+    bound = _bound(clock, dispersion, highest)
     fading = _fading(pooled.sums.visits, decay)
+    shrunk = _shrinking(decay)
     return [
-        *_of_source(planned, decay, bound, fading),
-        *_of_source(spawned, decay, bound, fading),
-        _young(decay, bound, fading),
-        _seasoned(decay, bound),
+        _unvisited(planned, bound, fading),
+        *[_visited(planned, shrunk, far, bound, fading)] * PRIOR_LASTS,
+        _unvisited(spawned, bound, fading),
+        *[_visited(spawned, shrunk, far, bound, fading)] * PRIOR_LASTS,
+        _young(shrunk, far, bound, fading),
+        _seasoned(decay, far, bound),
     ]
 
 
-def _bound(clock: float, dispersion: float) -> Bound:
+def _bound(clock: float, dispersion: float, highest: float) -> Bound:
     """The bound above a forecast after a number of visits, with a prior of some worth."""
-    highest = _level(clock) if clock > 1.0 else 0.0
 
     def bound(forecast: float, visits: int, worth: float, least: float) -> float:
         ratio = clock / visits if visits else clock
         certainty = worth + visits / dispersion
         gap = least - forecast
-        # By Pinsker's inequality the second is so low that no exact bound is needed.
-        if ratio <= 1.0 or (gap > 0.0 and 2.0 * gap * gap * certainty > highest + _ROUNDING):
+        if ratio <= 1.0 or (gap > 0.0 and 2.0 * gap * gap * certainty > highest):
             return forecast
         return upper_bound(forecast, _level(ratio) / certainty, least)
 
@@ -80,56 +85,65 @@ def _fading(visits: int, decay: float) -> Fading:
     return fading
 
 
-def _of_source(outlook: Outlook, decay: float, bound: Bound, fading: Fading) -> Iterator[Index]:
-    """By visits, as long as the prior counts: what is corrected is the same for all directions of a group."""
+def _unvisited(outlook: Outlook, bound: Bound, fading: Fading) -> Index:
     worth = outlook.worth
 
-    def unvisited(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         del count
         forecast = outlook.forecast(mean)
         return bound(forecast * fading(in_flight) if in_flight else forecast, in_flight, worth, least)
 
-    yield unvisited
-    for visits in range(1, PRIOR_LASTS + 1):
-        yield _visited(visits, outlook.surprise / (visits + 1), worth, decay, bound, fading)
-
-
-def _visited(visits: int, surprise: float, worth: float, decay: float, bound: Bound, fading: Fading) -> Index:
-    shrunk = _shrunk(visits, decay)
-
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        del count
-        forecast = mean + surprise
-        forecast = shrunk * (0.0 if forecast < 0.0 else min(forecast, 1.0))
-        if in_flight:
-            return bound(forecast * fading(in_flight), visits + in_flight, worth, least)
-        return bound(forecast, visits, worth, least)
-
     return index
 
 
-def _shrunk(visits: int, decay: float) -> float:
-    """Of rewards that decay, the next over the mean of those so far."""
-    if decay >= 1.0:
-        return 1.0
-    left = decay**visits
-    return visits * (1.0 - decay) * left / (1.0 - left)
+def _visited(outlook: Outlook, shrunk: Sequence[float], far: float, bound: Bound, fading: Fading) -> Index:
+    """As long as the prior counts; what is corrected is the same for all directions of a group."""
+    worth, surprise = outlook.worth, outlook.surprise
 
-
-def _young(decay: float, bound: Bound, fading: Fading) -> Index:
     def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
         visits = count - PRIOR_WEIGHT
-        forecast = mean * _shrunk(visits, decay)
+        forecast = mean + surprise / (visits + 1)
+        forecast = shrunk[visits] * (0.0 if forecast < 0.0 else min(forecast, 1.0))
+        gap = least - forecast
+        if gap > 0.0 and gap * gap * visits > far:
+            return forecast
         if in_flight:
-            return bound(forecast * fading(in_flight), visits + in_flight, PRIOR_WEIGHT, least)
-        return bound(forecast, visits, PRIOR_WEIGHT, least)
+            forecast *= fading(in_flight)
+        return bound(forecast, visits + in_flight, worth, least)
 
     return index
 
 
-def _seasoned(decay: float, bound: Bound) -> Index:
+def _shrinking(decay: float) -> list[float]:
+    """By visits: of rewards that decay, the next over the mean of those so far."""
+    if decay >= 1.0:
+        return [1.0] * (YOUNG + 1)
+    shrunk, left, lost = [1.0], 1.0, 1.0 - decay
+    for visits in range(1, YOUNG + 1):
+        left *= decay
+        shrunk.append(visits * lost * left / (1.0 - left))
+    return shrunk
+
+
+def _young(shrunk: Sequence[float], far: float, bound: Bound, fading: Fading) -> Index:
     def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        visits = count - PRIOR_WEIGHT + in_flight
+        visits = count - PRIOR_WEIGHT
+        forecast = mean * shrunk[visits]
+        gap = least - forecast
+        if gap > 0.0 and gap * gap * visits > far:
+            return forecast
+        if in_flight:
+            forecast *= fading(in_flight)
+        return bound(forecast, visits + in_flight, PRIOR_WEIGHT, least)
+
+    return index
+
+
+def _seasoned(decay: float, far: float, bound: Bound) -> Index:
+    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+        visits, gap = count - PRIOR_WEIGHT + in_flight, least - mean
+        if gap > 0.0 and gap * gap * visits > far:
+            return mean
         if in_flight:
             mean *= (visits - in_flight + in_flight * decay) / visits
         return bound(mean, visits, PRIOR_WEIGHT, least)
@@ -190,7 +204,9 @@ def recent_drop(row: DirectionRow) -> Restart | None:
         sum_before += yields[block + 1]
         drop = sum_before * visits - total * before
         if drop > 0:
-            drops.append((drop * drop / (before * (visits - before) * variance), before, sum_before))
+            chi_squared = drop * drop / (before * (visits - before) * variance)
+            if chi_squared > best:
+                drops.append((chi_squared, before, sum_before))
     # A divergence is at most chi squared, which is cheap: mostly one look at the steepest drop is enough.
     drops.sort(reverse=True)
     for chi_squared, before, sum_before in drops:
