@@ -22,7 +22,7 @@ from protocol.transport.contract import (
     Puller,
     StreamSpec,
 )
-from protocol.transport.memory_stream import MESSAGE_ID, MemoryStream, Stored, matches
+from protocol.transport.memory_stream import MESSAGE_ID, MemoryConsumer, MemoryStream, Stored, matches
 
 
 @dataclass(slots=True)
@@ -167,13 +167,21 @@ class MemoryBus:
         progress = True
         while progress:
             progress = False
-            for puller in tuple(self.pullers):
-                progress |= puller.unused > 0 and self._deliver_one(puller, now)
+            for puller, stream, _ in self._waiting():
+                progress |= self._deliver_one(puller, stream, now)
 
-    def _deliver_one(self, puller: MemoryPuller, now: float) -> bool:
-        stream = self.streams.get(puller.stream)
-        if stream is None or puller.durable not in stream.consumers:
-            return False
+    def _waiting(self) -> list[tuple[MemoryPuller, MemoryStream, MemoryConsumer]]:
+        """Pullers with unused credits, where there may be something to deliver now or later."""
+        return [
+            (puller, stream, consumer)
+            for puller in self.pullers
+            if puller.unused > 0
+            and (stream := self.streams.get(puller.stream))
+            and (consumer := stream.consumers.get(puller.durable))
+            and (consumer.new or consumer.due)
+        ]
+
+    def _deliver_one(self, puller: MemoryPuller, stream: MemoryStream, now: float) -> bool:
         stored = stream.take(puller.durable, now)
         if stored is None:
             return False
@@ -197,15 +205,8 @@ class MemoryBus:
         return MemoryDelivery(stored.subject, stored.data, stored.headers, settle)
 
     def _next_due(self) -> float:
-        waiting = {(puller.stream, puller.durable) for puller in self.pullers if puller.unused}
-        times = [
-            due
-            for stream in self.streams.values()
-            for consumer in stream.consumers.values()
-            if (stream.spec.name, consumer.spec.durable) in waiting
-            and (due := consumer.next_due()) is not None
-        ]
-        return min(times, default=float("inf"))
+        times = [consumer.next_due() for _, _, consumer in self._waiting()]
+        return min((due for due in times if due is not None), default=float("inf"))
 
 
 class MemoryTransport:

@@ -19,7 +19,7 @@ import anyio
 from anyio._backends import _asyncio as backend
 
 from coordinator import elections
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import VirtualLoop, asyncio_alone
 
 Item = TypeVar("Item")
 PROCESS: ContextVar[str] = ContextVar("simulated process", default="")
@@ -61,21 +61,25 @@ class _Ready(deque):
 
     def popleft(self) -> asyncio.Handle:
         if self.chance is not None and len(self) > 1:
-            other = self.chance.randrange(len(self))
+            other = int(self.chance.random() * len(self))
             self[0], self[other] = self[other], self[0]
         handle = super().popleft()
-        process = handle._context.get(PROCESS, "") if handle._context is not None else ""
-        if process in self.paused:
-            self.paused[process].append(handle)
-            return self._nothing
+        if self.paused or self.at_step:
+            process = handle._context.get(PROCESS, "") if handle._context is not None else ""
+            if process in self.paused:
+                self.paused[process].append(handle)
+                return self._nothing
+            if process in self.at_step:
+                self._count_down(process)
         self.steps += 1
-        left, act = self.at_step.get(process, (0, None))
-        if act is not None:
-            self.at_step[process] = left - 1, act
-            if left <= 0:
-                del self.at_step[process]
-                act()
         return handle
+
+    def _count_down(self, process: str) -> None:
+        left, act = self.at_step[process]
+        self.at_step[process] = left - 1, act
+        if left <= 0:
+            del self.at_step[process]
+            act()
 
 
 class SeededLoop(VirtualLoop):
@@ -140,7 +144,8 @@ def run_seeded(function: Callable, seed: int | None) -> object:
         return loops[0]
 
     async def main() -> object:
-        return await function(loops[0])
+        with asyncio_alone():
+            return await function(loops[0])
 
     with insertion_ordered():
         result = anyio.run(main, backend_options={"loop_factory": factory})
