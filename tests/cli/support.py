@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,22 +32,13 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
 
 
 def coordinator(*arguments: str, home: Path, env: Mapping[str, str] | None = None) -> Answer:
-    return _run("coordinator.cli", arguments, home, env)
+    return _run("coordinator", arguments, home, env)
 
 
 def worker(*arguments: str, home: Path, env: Mapping[str, str] | None = None) -> Answer:
-    return _run("agents.cli", arguments, home, env)
+    return _run("worker", arguments, home, env)
 
 
-def _run(module: str, arguments: tuple[str, ...], home: Path, env: Mapping[str, str] | None) -> Answer:
-    script = f"from {module} import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=home,
-        env=environment(home, env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+def _run(command: str, arguments: tuple[str, ...], home: Path, env: Mapping[str, str] | None) -> Answer:
+    done = forked.run([command, *arguments], folder=home, environment=environment(home, env))
+    return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())

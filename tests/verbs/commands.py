@@ -1,4 +1,4 @@
-"""The installed commands, run as a person or a program would: from another folder."""
+"""The commands, run as a person or a program would: from another folder. What goes on for long is installed."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.support import forked
 
 ROOT = Path(__file__).parents[2]
 COORDINATOR = str(Path(sysconfig.get_path("scripts")) / "coordinator")
@@ -46,13 +48,15 @@ class Shell:
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, *arguments: str, stdin: str | None = None, code: int | None = 0) -> Answer:
-        """`code` is what the command must end with."""
-        with self.start(*arguments, stdin=subprocess.PIPE) as process:
-            try:
-                out, err = process.communicate((stdin or "").encode(), timeout=PATIENCE_SECONDS)
-            finally:
-                process.kill()
-        answer = Answer(process.returncode, out, err.decode())
+        """What a command says that ends by itself; `code` is what it must end with."""
+        done = forked.run(
+            ["coordinator", *arguments, "--data", str(self.data)],
+            folder=self.home,
+            environment=self.environment,
+            stdin=(stdin or "").encode(),
+            timeout_seconds=PATIENCE_SECONDS,
+        )
+        answer = Answer(done.returncode, done.stdout, done.stderr.decode())
         assert code is None or answer.code == code, f"{arguments} ended with {answer}"
         return answer
 
