@@ -1,6 +1,6 @@
 # Everything a fresh machine needs: Python 3.11 or newer, make, and a package registry.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-frontier bench-journal bench-segments bench-soak labels soak mutants model sim crowd sim-points chaos clean
+.PHONY: help run test check bench bench-frontier bench-journal bench-segments bench-soak bench-backlog labels soak mutants model sim crowd sim-points chaos clean
 .SILENT:
 
 PYTHON ?= python3
@@ -54,6 +54,10 @@ labels: $(READY) ## Kill a run once at each point that it passes (some minutes)
 
 bench-soak: $(READY) ## See that nothing grows over 120,000 tasks and 51 runs (some minutes)
 	nice $(BIN)/python bench/soak.py
+
+bench-backlog: $(READY) ## See that a task costs the same when a million others wait, or were done (some minutes)
+	nice $(BIN)/python bench/backlog.py
+	nice $(BIN)/python bench/board_growth.py --boards 1000,1000000 --tasks 3000 --rounds 1
 
 soak: $(READY) ## Load the swarm, with a fault every half minute, and see that nothing grows (MINUTES=10)
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)

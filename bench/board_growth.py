@@ -11,6 +11,7 @@ asks for them, through the bus and the coordinator. Ratios are against the small
 import argparse
 import json
 import random
+import secrets
 import statistics
 import sys
 import time
@@ -22,19 +23,21 @@ from typing import Any, TypedDict
 
 import anyio
 from ours import FOLDER, wait_until_ready
-from poster import TYPE
-from prefill import Prefill
+from poster import TYPE, text_of
+from prefill import Brought, Prefill
 from processes import Servers, process, read_json, servers
 
 from agents.board import Board
 from agents.identity import Identity
 from agents.view import BoardView
 from blackboard.encoding import decode_totals
+from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.store import BlackboardStore
 from coordinator import connections
 from coordinator.clock import SystemClock
 from coordinator.settings import Settings, load
 from protocol import subjects
+from protocol.messages import ArtifactDraft, FollowUp
 from protocol.transport.contract import Transport
 
 BIN = Path(sys.executable).parent
@@ -75,6 +78,11 @@ def cpu_us(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1000
 
 
+def _posted(number: int) -> Brought:
+    text = text_of(number + 1)
+    return Brought(artifacts=[ArtifactDraft(type=TYPE, payload={"text": text}, text=text)])
+
+
 class Growth:
     """Measures boards of several sizes in one coordinator and one worker."""
 
@@ -88,8 +96,15 @@ class Growth:
 
     async def round(self, artifacts: int, figures: Figures) -> None:
         """One run on a fresh board."""
-        prefill = Prefill(self._store, artifacts, WARM_UP_TASKS + self._tasks + LAST_TASKS)
-        figures.run = run = await prefill.fill()
+        spec = RunSpec(
+            run=f"board-{artifacts}-{secrets.token_hex(4)}",
+            goal="post notes",
+            agents=(AgentSpec(name="poster", publishes=(TYPE,)),),
+            roots=(FollowUp(agent="poster", topic="notes"),),
+            budget=Budget(tasks=artifacts + WARM_UP_TASKS + self._tasks + LAST_TASKS),
+        )
+        figures.run = run = spec.run
+        await Prefill(self._store, spec).fill(artifacts, _posted)
         self._transport.emit(subjects.RUNS, b"")
         with anyio.fail_after(RUN_SECONDS):
             first = await self._settled(run, artifacts + WARM_UP_TASKS)

@@ -1,15 +1,14 @@
-"""A board as it would be after many tasks, made without them: the production decisions, appended in bulk."""
+"""A run as it would be after many tasks, made without them: the production decisions, appended in bulk."""
 
-import secrets
 import time
-
-from poster import TYPE, text_of
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from blackboard import events as ev
 from blackboard.encoding import encode_changes, encode_event
 from blackboard.events import Event
 from blackboard.evolve import begin
-from blackboard.spec import AgentSpec, Budget, RunSpec
+from blackboard.spec import RunSpec
 from blackboard.store import Batch, BlackboardStore
 from coordinator.clock import SystemClock
 from coordinator.decide import decide
@@ -17,54 +16,55 @@ from coordinator.decision import Command, Commit, Env, Lead, Visit
 from coordinator.run import Run
 from protocol.messages import ArtifactDraft, FollowUp, SwarmDiscovery
 
-GROUP_TASKS = 500
+GROUP_EVENTS = 2_000
 LEASE_SECONDS = 60.0
 
 
-class Prefill:
-    """Leads a run until its board holds what is asked for, and gives up the lead."""
+@dataclass(frozen=True)
+class Brought:
+    """What a task brings."""
 
-    def __init__(self, store: BlackboardStore, artifacts: int, further_tasks: int) -> None:
+    artifacts: Sequence[ArtifactDraft] = ()
+    follow_ups: Sequence[FollowUp] = ()
+
+
+class Prefill:
+    """Leads a run of one agent while so many tasks bring something, and gives up the lead."""
+
+    def __init__(self, store: BlackboardStore, spec: RunSpec) -> None:
         self._store = store
-        self._artifacts = artifacts
+        self._spec = spec
         self._clock = SystemClock()
-        self.spec = RunSpec(
-            run=f"board-{artifacts}-{secrets.token_hex(4)}",
-            goal="post notes",
-            agents=(AgentSpec(name="poster", publishes=(TYPE,)),),
-            roots=(FollowUp(agent="poster", topic="notes"),),
-            budget=Budget(tasks=artifacts + further_tasks),
-        )
-        created = ev.RunCreated(at_ms=self._clock.now_ms(), spec=self.spec)
+        created = ev.RunCreated(at_ms=self._clock.now_ms(), spec=spec)
         self._run = Run.of(begin(created))
         self._events: list[Event] = [created]
         self._head = 0
 
-    async def fill(self) -> str:
-        """The run's id. Every artifact is the result of a task of its own."""
+    async def fill(self, tasks: int, brings: Callable[[int], Brought]) -> int:
+        """Position of the last event. What a task brings goes by the number of tasks before it."""
         token = self._clock.token()
         await self._append("")
-        assert await self._store.acquire(self.spec.run, token, ttl_seconds=LEASE_SECONDS)
+        assert await self._store.acquire(self._spec.run, token, ttl_seconds=LEASE_SECONDS)
         self._do(Lead("prefill"))
-        for number in range(self._artifacts):
-            self._post_one()
-            if (number + 1) % GROUP_TASKS == 0:
+        for number in range(tasks):
+            self._do_one(brings(number))
+            if len(self._events) >= GROUP_EVENTS:
                 await self._append(token)
         await self._append(token)
-        await self._store.release(self.spec.run, token)
-        return self.spec.run
+        await self._store.release(self._spec.run, token)
+        return self._head
 
-    def _post_one(self) -> None:
-        [dispatched] = self._do(Visit("poster"))
+    def _do_one(self, brought: Brought) -> None:
+        [dispatched] = self._do(Visit(self._spec.agents[0].name))
         assert isinstance(dispatched, ev.TaskDispatched)
-        text = text_of(dispatched.visit)
         discovery = SwarmDiscovery(
-            run=self.spec.run,
+            run=self._spec.run,
             task=dispatched.task,
             token=dispatched.token,
             worker="prefill",
             incarnation="prefill",
-            artifacts=(ArtifactDraft(type=TYPE, payload={"text": text}, text=text),),
+            artifacts=tuple(brought.artifacts),
+            follow_ups=tuple(brought.follow_ups),
             reward=0.5,
         )
         self._do(Commit(discovery, None))
@@ -80,7 +80,7 @@ class Prefill:
     async def _append(self, token: str) -> None:
         written = encode_changes(self._run.state)
         batch = Batch(
-            run=self.spec.run,
+            run=self._spec.run,
             token=token,
             head=self._head,
             events=[encode_event(event) for event in self._events],

@@ -31,3 +31,10 @@ def test_every_board_has_its_cost_beside_the_smallest():
     assert set(small["cpu_ratio"].values()) == set(small["query_ratio"].values()) == {1.0}
     assert large["cpu_us_per_task"].keys() == {"coordinator", "worker", "nats", "redis", "all"}
     assert large["query_ms"].keys() == {"newest", "of_a_type", "of_a_type_with_a_word"}
+
+
+def test_a_backlog_has_its_take_over_and_its_cost():
+    [said] = figures("backlog.py", "--backlogs", "300", "--tasks", "50")
+    assert said["directions"] == 300
+    assert 0 < said["takeover_s"] < 60
+    assert said["cpu_us_per_task"].keys() == {"coordinator", "worker", "nats", "redis", "all"}
