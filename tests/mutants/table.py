@@ -360,6 +360,7 @@ MUTANTS: tuple[Mutant, ...] = (
         GROUP,
         '            except HeadMismatch:\n                return "rolled_back"\n',
         "            except HeadMismatch:\n                pass\n",
+        ("tests/swarm/test_rollback.py",),
     ),
     Mutant(
         "what the bus lost is not published again",
