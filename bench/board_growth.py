@@ -41,7 +41,7 @@ from protocol.messages import ArtifactDraft, FollowUp
 from protocol.transport.contract import Transport
 
 BIN = Path(sys.executable).parent
-RUN_SECONDS = 120
+RUN_SECONDS = 600
 POLL_SECONDS = 0.002
 WARM_UP_TASKS = 300
 """Tasks before the clock starts: taking the lead, first pulls, first pages of memory."""

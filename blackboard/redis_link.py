@@ -40,7 +40,7 @@ REMEDIES: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "correct the user and password in the URL"),
     (NoPermissionError, "allow the user all commands on this store's keys"),
 )
-MISCONF = "it cannot write to its disk: free space, then look at its log"
+MISCONF = "it cannot write to its disk: free space, look at its log, start it again if it goes on"
 
 
 @dataclass(frozen=True, slots=True)

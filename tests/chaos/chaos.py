@@ -27,10 +27,11 @@ from protocol.codec import decode_as
 from protocol.errors import SwarmError
 from protocol.messages import Control, FollowUp
 from protocol.transport.contract import Message
-from tests.chaos.faults import FAULTS, ROLLBACK, Scene
+from tests.chaos.faults import DISKS, FAULTS, ROLLBACK, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
+from tests.support.disks import may_trace
 from tests.support.results import Line, Results, commit, seeded
 from tests.support.servers import NatsServer, RedisServer
 
@@ -179,16 +180,17 @@ async def _rage_on(scene: Scene, result: Round, names: Iterator[str], end: float
 
 
 def again_and_again(chance: random.Random) -> Iterator[str]:
-    """Every class of faults in an order by chance, then in another."""
+    """Every class of faults that is possible here in an order by chance, then in another."""
+    names = sorted({*FAULTS, *DISKS} if may_trace() else FAULTS)
     while True:
-        yield from chance.sample(sorted(FAULTS), len(FAULTS))
+        yield from chance.sample(names, len(names))
 
 
 async def _hurt(scene: Scene, result: Round, name: str) -> None:
     """Each fault heals itself."""
     scene.note("fault", kind=name)
     result.faults[name] += 1
-    await (FAULTS | ROLLBACK)[name](scene)
+    await (FAULTS | DISKS | ROLLBACK)[name](scene)
 
 
 async def _calm(clients: Clients, runs: list[str], result: Round) -> None:

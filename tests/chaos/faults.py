@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from tests.crash.hive import FAST, Hive
+from tests.support.disks import failing_fsync, full_disk, newest
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
@@ -135,10 +136,9 @@ class Scene:
         await anyio.sleep(self.chance.uniform(1, 2))
 
         def cut() -> None:
-            files = (self.hive.redis.folder / "appendonlydir").glob("*.incr.aof")
-            newest = max(files, key=lambda file: file.stat().st_mtime_ns)
-            size = newest.stat().st_size
-            with newest.open("r+b") as file:
+            last = newest(self.hive.redis)
+            size = last.stat().st_size
+            with last.open("r+b") as file:
                 file.truncate(max(0, size - self.chance.randrange(1, 40)))
             self.note("fault", kind="store cut")
 
@@ -148,6 +148,21 @@ class Scene:
             cut()
             await anyio.to_thread.run_sync(self.hive.redis.start)
             await anyio.sleep(1)  # in which Redis writes its file anew
+
+    async def fill_the_disk(self) -> None:
+        """The store can write nothing more, and goes on by itself when it can."""
+        async with self.held[self.hive.redis]:
+            with full_disk(self.hive.redis):
+                await anyio.sleep(self.chance.uniform(1, 3))
+            await anyio.sleep(2)  # in which Redis writes what it still holds
+
+    async def fail_the_fsync(self) -> None:
+        """Redis takes nothing more after that until it is started again."""
+        async with self.held[self.hive.redis]:
+            with failing_fsync(self.hive.redis):
+                await anyio.sleep(self.chance.uniform(1, 3))
+            self.hive.redis.kill()
+            await anyio.to_thread.run_sync(self.hive.redis.start)
 
 
 FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
@@ -180,5 +195,10 @@ FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
     "split the bytes of the store": lambda scene: scene.disturb("RedisServer", Proxy.split, 2),
     "put back the bus": Scene.put_back_the_bus,
 }
+DISKS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
+    "fill the disk of the store": Scene.fill_the_disk,
+    "fail an fsync of the store": Scene.fail_the_fsync,
+}
+"""Where `may_trace`."""
 ROLLBACK: Mapping[str, Callable[[Scene], Awaitable[None]]] = {"cut the store": Scene.cut_the_store}
 """After this, runs go on from a prefix, and what was seen before is judged no more: early, and by itself."""

@@ -29,7 +29,7 @@ from protocol import subjects
 from protocol.errors import StoreUnavailable, SwarmError
 from tests.chaos import chaos
 from tests.chaos.chaos import History, servers
-from tests.chaos.faults import FAULTS, Scene
+from tests.chaos.faults import DISKS, FAULTS, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
@@ -133,7 +133,7 @@ class Soak:
                 name = next(names)
                 self._history.note("fault", kind=name)
                 self.found.faults[name] += 1
-                tasks.start_soon(FAULTS[name], self._scene)
+                tasks.start_soon((FAULTS | DISKS)[name], self._scene)
         if {name: self._hive.pid(name) for name in SPARED} != self._pids:
             self.found.breaches.append(f"one of {' and '.join(SPARED)} has ended by itself")
 

@@ -13,6 +13,7 @@ from blackboard.redis_link import RedisLink, RedisSettings
 from blackboard.store import Batch
 from protocol.errors import StoreUnavailable, UnsupportedVersion
 from tests.store.building import RUN, TTL, ask, body_ref, contents, create, events, put, task_row, write
+from tests.support.disks import failing_fsync, full_disk, may_trace
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 
@@ -321,3 +322,47 @@ async def test_a_server_that_cannot_write_to_its_disk_refuses_and_names_the_reme
             assert await store.head(RUN) == head
     finally:
         server.kill()
+
+
+async def appended_until_refused(store: RedisStore, head: int) -> int:
+    """The head when the store has refused an append, because of its disk."""
+    with anyio.fail_after(30):
+        while True:
+            try:
+                head = await store.append(Batch(RUN, "leader-1", head, events("a")), ttl_seconds=TTL)
+            except StoreUnavailable as error:
+                assert "free space" in str(error)
+                return head
+            await anyio.sleep(0.05)
+
+
+async def head_in_time(store: RedisStore, head: int) -> int:
+    """The head after an append to this very head that is repeated until the store takes it."""
+    with anyio.fail_after(30):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                return await store.append(Batch(RUN, "leader-1", head, events("b")), ttl_seconds=TTL)
+            await anyio.sleep(0.05)
+
+
+@pytest.mark.skipif(not may_trace(), reason="no process may make calls of another fail here")
+async def test_a_full_disk_loses_nothing_and_appends_go_on_when_there_is_room(own_redis: RedisServer):
+    async with RedisStore(own_redis.url) as store:
+        head = await create(store)
+        with full_disk(own_redis):
+            head = await appended_until_refused(store, head)
+        head = await head_in_time(store, head)
+        own_redis.kill()
+        own_redis.start()
+        assert await head_in_time(store, head) == head + 1
+
+
+@pytest.mark.skipif(not may_trace(), reason="no process may make calls of another fail here")
+async def test_a_failing_fsync_loses_nothing_and_appends_go_on_after_a_start(own_redis: RedisServer):
+    async with RedisStore(own_redis.url) as store:
+        head = await create(store)
+        with failing_fsync(own_redis):
+            head = await appended_until_refused(store, head)
+        own_redis.kill()
+        own_redis.start()
+        assert await head_in_time(store, head) == head + 1
