@@ -22,6 +22,8 @@ JUDGED = (DEFAULT_POLICY, "greedy", "kl-ucb")
 SLOW = "thompson"
 """A rival whose choices scan all directions: it plays short settings only."""
 RIVALS = ("kl-ucb-plus-plus", "ucb1", "progressive-widening", SLOW)
+ENOUGH = 0.93
+"""A share that the default is to reach everywhere."""
 SHORT = 100
 """Visits up to which all policies play all seeds."""
 LONG = 1_000
@@ -147,7 +149,19 @@ def section(settings: Sequence[Setting], seeds: int, record: Record) -> str:
             f"| {policy} | {least.value:.3f} ± {least.error:.3f} | {low:.3f} to {high:.3f} "
             f"| {least.setting}, W={least.workers} | {_mean([one.value for one in found]):.3f} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", weakness(own)])
+
+
+def weakness(found: Sequence[Share]) -> str:
+    """In words, where the default is at its worst, and how often it falls short."""
+    least = min(found, key=lambda one: one.value)
+    below = sum(one.value < ENOUGH for one in found)
+    often = "nowhere" if not below else f"in {below} of {len(found)} settings"
+    where = f"*{least.setting}* with {least.workers} workers"
+    return (
+        f"The share is below {ENOUGH} {often}. At its worst, in {where}, "
+        f"the default earns {least.reward:.3f} a visit and {least.best} is best."
+    )
 
 
 def explained(seeds: int) -> str:

@@ -1,41 +1,69 @@
 """The benchmark writes its page: tables, and plots that are the same each time."""
 
+import json
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from bench.frontier import settings, stopping
-from bench.frontier.beside import COMPARED
+from bench.frontier.beside import COMPARED, leads
 from bench.frontier.charts import Curve, chart
-from bench.frontier.page import Effort, lai_robbins, write_page
+from bench.frontier.origin import origin
+from bench.frontier.page import Effort, lai_robbins, ratios, write_page
 from bench.frontier.play import Play
 from bench.frontier.record import Record
+from bench.frontier.resampling import interval_of_mean
 from bench.frontier.settings import Setting
 from bench.frontier.speed import measured
 from bench.frontier.worlds import Flat, Tree, gradual
 from protocol.errors import InvalidSettings
 
-SMALL_TREE = Tree(ratio=0.85, visits=60)
-SMALL_FLAT = Flat(6, graded=False, visits=120)
+TREE = Setting("T2", Tree(ratio=0.85, visits=24), 4, "reward", gate=0.1)
+FLAT = Setting("flat K=50", Flat(6, graded=False, visits=30), 4, "regret")
+LOST = Setting("flat K=50, 10% lost", FLAT.world, 16, "regret", lost=0.1)
+EFFORT = Effort.of(2, 2)
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = [Setting("T2", SMALL_TREE, 4, "reward"), Setting("flat K=50", SMALL_FLAT, 4, "regret")]
-    monkeypatch.setattr(settings, "gates", lambda: [Setting("T2", SMALL_TREE, 4, "reward", gate=0.1)])
-    monkeypatch.setattr(settings, "compared", lambda: compared)
-    monkeypatch.setattr(settings, "listed", lambda: compared)
-    monkeypatch.setattr(settings, "held_out", lambda: settings.drawn("page", 3)[2:])
-    monkeypatch.setattr(
-        stopping, "worlds", lambda: {"gradual": Flat(3, graded=True, drift=gradual, visits=2_000)}
-    )
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "gates", lambda: [TREE])
+        patch.setattr(settings, "compared", lambda: [TREE, FLAT])
+        patch.setattr(settings, "listed", lambda: [TREE])
+        patch.setattr(settings, "held_out", lambda: settings.drawn("page", 3)[2:])
+        worlds = {"gradual": Flat(3, graded=True, drift=gradual, visits=300)}
+        patch.setattr(stopping, "worlds", lambda: worlds)
+        yield
 
 
-def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    assert write_page(page, Effort.of(2, 2), Record())
-    text = page.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small: None) -> Path:
+    """Of a page, its plots and the record of its games."""
+    folder = tmp_path_factory.mktemp("page")
+    assert write_page(folder / "page.md", EFFORT, Record(folder / "games.jsonl"))
+    return folder
+
+
+def text_of(folder: Path) -> str:
+    return (folder / "page.md").read_text(encoding="utf-8")
+
+
+def recorded(path: Path, games: Mapping[tuple[Setting, str], Sequence[float]]) -> Record:
+    """Games whose measure, by seed, is known."""
+    lines: list[object] = [asdict(origin())]
+    for (setting, policy), values in games.items():
+        place = f"{setting.name}, W={setting.workers}, lost={setting.lost}, {policy}"
+        lines += [[f"{place}, {seed}", [value, value, 1.0]] for seed, value in enumerate(values)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return Record(path)
+
+
+def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(folder: Path) -> None:
+    text = text_of(folder)
     assert "| T2 | 4 | reward |" in text
     assert "0.1 met" in text
     assert all(policy in text for policy in COMPARED)
@@ -43,65 +71,87 @@ def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(tmp_
     assert "| gradual |" in text
     for plot in ("page-reward.svg", "page-regret.svg"):
         assert f"![{plot}]({plot})" in text
-        ET.parse(tmp_path / plot)
+        ET.parse(folder / plot)
 
 
-def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
-    for folder in ("first", "second"):
-        (tmp_path / folder).mkdir()
-        write_page(tmp_path / folder / "page.md", Effort.of(1, 1), Record())
-    first, second = (
-        {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / folder).iterdir()}
-        for folder in ("first", "second")
-    )
-    assert first == second
+def test_the_page_says_what_played(folder: Path) -> None:
+    played_by = origin()
+    assert f"played by {played_by.interpreter}" in text_of(folder)
+    assert played_by.code in text_of(folder)
 
 
-def test_the_page_says_what_played(tmp_path: Path) -> None:
-    record = Record()
-    write_page(tmp_path / "page.md", Effort.of(1, 1), record)
-    text = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert f"played by {record.origin.interpreter}" in text
-    assert record.origin.code in text
+@pytest.mark.parametrize("policy", COMPARED)
+def test_a_game_is_the_same_each_time(folder: Path, policy: str) -> None:
+    kept, again = Record(folder / "games.jsonl"), Record()
+    for setting in (TREE, FLAT):
+        assert again.result(setting, policy, 1) == kept.result(setting, policy, 1)
 
 
-def test_all_of_a_page_is_kept_so_that_it_can_be_broken_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_all_of_a_page_is_kept_so_that_it_can_be_broken_off_and_is_the_same_each_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = Record(tmp_path / "games.jsonl")
-    write_page(tmp_path / "page.md", Effort.of(2, 2), kept)
-    first = (tmp_path / "page.md").read_text(encoding="utf-8")
     monkeypatch.setattr(Play, "run", lambda _: pytest.fail("played again"))
-    write_page(tmp_path / "page.md", Effort.of(2, 2), Record(tmp_path / "games.jsonl"))
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == first
+    write_page(tmp_path / "page.md", EFFORT, Record(folder / "games.jsonl"))
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_games_that_other_code_has_played_are_refused(tmp_path: Path) -> None:
     games = tmp_path / "games.jsonl"
     Record(games)
-    games.write_text(
-        games.read_text(encoding="utf-8").replace(Record().origin.code, "other"), encoding="utf-8"
-    )
+    games.write_text(games.read_text(encoding="utf-8").replace(origin().code, "other"), encoding="utf-8")
     with pytest.raises(InvalidSettings, match="begin another"):
         Record(games)
 
 
-def test_many_workers_and_lost_visits_are_seen_beside_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_missed_gate_is_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = Setting(TREE.name, TREE.world, TREE.workers, "reward", gate=1.1)
+    monkeypatch.setattr(settings, "gates", lambda: [missed])
+    assert not write_page(tmp_path / "page.md", EFFORT, Record(folder / "games.jsonl"))
+    assert "1.1 MISSED" in text_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lost", "shown"),
+    [([105.0, 103.0], "1.04 | 1.03 to 1.05 | 1.1 met"), ([120.0, 110.0], "1.15 | 1.10 to 1.20 | 1.1 MISSED")],
+)
+def test_the_regret_with_visits_lost_stands_beside_that_with_none_lost(
+    tmp_path: Path, lost: Sequence[float], shown: str
 ) -> None:
-    alone = Setting("flat K=50", SMALL_FLAT, 1, "regret")
-    crowd = Setting("flat K=50", SMALL_FLAT, 64, "regret")
-    monkeypatch.setattr(settings, "gates", lambda: [alone, crowd])
-    write_page(tmp_path / "page.md", Effort.of(2, 1), Record())
-    text = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "| flat K=50, 64 workers over 1 |" in text
-    assert "lost over none" not in text
+    none_lost = Setting(FLAT.name, FLAT.world, 16, "regret")
+    record = recorded(
+        tmp_path / "games.jsonl", {(none_lost, "adaptive"): [100.0, 100.0], (LOST, "adaptive"): lost}
+    )
+    table = ratios([none_lost, LOST], 2, record)
+    assert f"| flat K=50, 10 % lost over none | {shown} |" in table
+    assert "64 workers" not in table
 
 
-def test_a_missed_gate_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "gates", lambda: [Setting("T2", SMALL_TREE, 4, "reward", gate=1.1)])
-    assert not write_page(tmp_path / "page.md", Effort.of(1, 1), Record())
-    assert "1.1 MISSED" in (tmp_path / "page.md").read_text(encoding="utf-8")
+def test_the_regret_of_many_workers_stands_beside_that_of_one(tmp_path: Path) -> None:
+    alone, crowd = (Setting(FLAT.name, FLAT.world, workers, "regret") for workers in (1, 64))
+    record = recorded(
+        tmp_path / "games.jsonl", {(alone, "adaptive"): [80.0, 120.0], (crowd, "adaptive"): [104.0, 156.0]}
+    )
+    table = ratios([alone, crowd], 2, record)
+    assert "| flat K=50, 64 workers over 1 | 1.30 | 1.30 to 1.30 | 1.25 MISSED |" in table
+
+
+def test_a_lead_is_counted_seed_by_seed_and_towards_the_better_side(tmp_path: Path) -> None:
+    games = {(setting, policy): [0.2, 0.4] for setting in (TREE, FLAT) for policy in COMPARED}
+    games |= {(setting, "adaptive"): [0.3, 0.5] for setting in (TREE, FLAT)}
+    shown = leads([TREE, FLAT], 2, recorded(tmp_path / "games.jsonl", games)).splitlines()
+    assert shown[-2].endswith("| +0.100 | +0.100 to +0.100 |")
+    assert shown[-1].endswith("| -0 | -0 to -0 |")
+
+
+def test_an_interval_is_as_wide_as_that_of_the_normal_distribution_and_as_often_right() -> None:
+    rng, inside, widths = Random(7), 0, list[float]()
+    for _ in range(100):
+        low, high = interval_of_mean([rng.gauss(0.5, 0.1) for _ in range(40)])
+        inside += low <= 0.5 <= high
+        widths.append(high - low)
+    assert 80 <= inside <= 97
+    assert sum(widths) / 100 == pytest.approx(2 * 1.645 * 0.1 / 40**0.5, rel=0.1)
 
 
 def test_a_curve_is_drawn_with_its_band_inside_the_frame() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bench.frontier.record import Record
 from bench.frontier.settings import Setting
-from bench.frontier.shares import LONG, SHORT, Share, seeds_of, share, worst
+from bench.frontier.shares import LONG, SHORT, Share, seeds_of, share, weakness, worst
 from bench.frontier.worlds import Tree
 
 SETTING = Setting("small", Tree(visits=130), 4, "reward")
@@ -55,6 +55,14 @@ def test_the_worst_share_comes_with_an_interval() -> None:
     least, low, high = worst([sure, Share("unsure", 4, 0.5, 0.95, 0.1, "greedy")])
     assert least is sure
     assert low < 0.8 < high
+
+
+def test_where_the_default_is_weak_is_said_in_words() -> None:
+    strong = Share("strong", 4, 0.5, 0.97, 0.01, "adaptive")
+    assert "below 0.93 nowhere" in weakness([strong])
+    said = weakness([strong, Share("weak", 8, 0.333, 0.83, 0.02, "ucb1")])
+    assert "below 0.93 in 1 of 2 settings" in said
+    assert "in *weak* with 8 workers, the default earns 0.333 a visit and ucb1 is best" in said
 
 
 def test_a_rival_that_played_few_seeds_does_not_make_the_share_unsure() -> None:
