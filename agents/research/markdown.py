@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agents.agent import Found
-from agents.research.artifacts import Finding, Mode, Plan, Rejected, Statement
+from agents.research.artifacts import CorpusSummary, Finding, Mode, Plan, Rejected, Statement
 
 EVIDENCE_SHOWN = 30
 """Findings beyond these are listed by their citation alone."""
@@ -67,7 +67,7 @@ def _head(material: Material) -> Iterator[str]:
         yield "_Written by a language model from verified quotations; each statement cites its own._\n"
     yield "## Answer\n"
     if not material.statements:
-        yield "The corpus gave no statement that answers the question.\n"
+        yield "The corpus gave no statement that answers the question."
     for statement in material.statements:
         yield f"- {line_of(statement, material.labels)}"
     yield ""
@@ -107,14 +107,17 @@ def _explored(material: Material) -> Iterator[str]:
             yield f"- {plain(topic)}: led to by what was found before; {_passages(count)}"
     if material.plan:
         corpus = material.plan.corpus
-        yield f"\nRead: {corpus.files:,} files, {corpus.size_bytes:,} bytes, in {corpus.chunks:,} passages."
+        read = f"{counted(corpus.files, 'file')}, {counted(corpus.size_bytes, 'byte')}"
+        yield f"\nRead: {read}, in {counted(corpus.chunks, 'passage')}."
+    else:
+        yield "Nothing: there was no plan. The end of this report says why."
     yield ""
 
 
 def _open(material: Material) -> Iterator[str]:
     yield "## What remains open\n"
-    lines = list(_gaps(material))
-    yield from lines or ["- Nothing that the plan asked for was left without a passage."]
+    nothing = "Nothing that the plan asked for was left without a passage" if material.plan else "All of it"
+    yield from list(_gaps(material)) or [f"- {nothing}."]
     yield ""
 
 
@@ -133,32 +136,43 @@ def _gaps(material: Material) -> Iterator[str]:
         if missing:
             yield f"- Words of the question that no cited passage holds: {', '.join(map(plain, missing))}."
         if plan.corpus.skipped_total:
-            reasons = Counter(item.reason for item in plan.corpus.skipped)
-            listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-            yield f"- Not read: {plan.corpus.skipped_total:,} files or folders: {plain(listed)}."
+            yield f"- Not read: {plain(left_out(plan.corpus))}."
     refused = [item for item in material.rejected if item.reason != "duplicate"]
     for item in refused[:_LISTED]:
         place = f"{plain(item.path)}:{item.start_line}-{item.end_line}"
         yield f"- Rejected ({item.reason}): {place}: {plain(item.detail)}."
     if len(refused) > _LISTED:
-        yield f"- And {len(refused) - _LISTED} more rejected quotations; their records are on the board."
+        yield f"- And {len(refused) - _LISTED} more; their records are on the board."
 
 
 def _method(material: Material) -> Iterator[str]:
     refused = sum(1 for item in material.rejected if item.reason != "duplicate") + material.changed
     yield "## How this was verified\n"
     yield (
-        f"Each of the {len(material.findings)} quotations was read again from its file when this report was "
-        "written, and stands there byte for byte at the lines cited. "
-        f"{refused} did not hold and are left out; {material.merged} near-duplicates were merged."
+        "Each quotation is read again from its file when the report is written, and must stand there "
+        f"byte for byte at the lines cited. Held: {len(material.findings)}. "
+        f"Left out, because they did not: {refused}. Merged, as near-duplicates: {material.merged}."
     )
     if material.dropped:
-        yield f"\n{material.dropped} statements of the model were dropped: nothing they cite bears them."
+        statements = counted(material.dropped, "statement")
+        yield f"\nDropped, because nothing that is cited bears it: {statements} of the model."
     for warning in material.warnings:
         yield f"\n**Warning**: {plain(warning)}."
     if material.plan and material.plan.corpus.latin1_files:
-        yield f"\n{material.plan.corpus.latin1_files} files are not UTF-8 and were read as Latin-1."
+        yield f"\nNot UTF-8, and read as Latin-1: {counted(material.plan.corpus.latin1_files, 'file')}."
 
 
 def _passages(count: int) -> str:
-    return "1 passage" if count == 1 else f"{count} passages" if count else "no passage of its own"
+    return counted(count, "passage") if count else "no passage of its own"
+
+
+def left_out(corpus: CorpusSummary) -> str:
+    """How much of a corpus was not read, and why: `2 files or folders: binary (1); larger than 5 MiB (1)`."""
+    reasons = Counter(item.reason for item in corpus.skipped)
+    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+    what = "file or folder" if corpus.skipped_total == 1 else "files or folders"
+    return f"{corpus.skipped_total:,} {what}: {listed}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

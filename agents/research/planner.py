@@ -5,6 +5,7 @@ import anyio.from_thread
 from agents.agent import AgentFailure, Context, Discovery, Posting, agent
 from agents.research.artifacts import Plan, PlannedDirection
 from agents.research.index import open_index, summary_of
+from agents.research.markdown import left_out
 from agents.research.query import clauses_of, is_identifier, terms_of
 from agents.research.retrieve import Hit, Weighed, search, weigh
 from agents.research.roles import model_roles
@@ -38,7 +39,8 @@ def plan(context: Context) -> Discovery:
     except FileNotFoundError as error:
         raise AgentFailure("user", f"corpus: {error.filename} does not exist") from error
     if not summary.chunks:
-        raise AgentFailure("user", f"corpus: no text in {', '.join(settings.corpus)}")
+        why = f"; not read: {left_out(summary)}" if summary.skipped else ""
+        raise AgentFailure("user", f"corpus: no text in {', '.join(settings.corpus)}{why}")
     roles = model_roles(context)
     if roles is not None:
         headings = [f"{hit.path}: {hit.heading}" for hit in outline]

@@ -82,6 +82,25 @@ async def test_a_corpus_that_is_not_there_is_the_users_to_mend(tmp_path: Path) -
 
 
 @pytest.mark.anyio
+async def test_a_corpus_without_text_says_what_was_left_out_and_why(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "image.png").write_bytes(b"png")
+    (tmp_path / "corpus" / "noise.txt").write_bytes(bytes(range(256)))
+    context = FakeContext("plan", "q", {**settings(tmp_path / "corpus"), "cache": str(tmp_path / ".cache")})
+    with pytest.raises(AgentFailure, match=r"no text in .*corpus; not read: 2 files or folders: .*binary"):
+        await discover(BY_NAME["plan"], context)
+
+
+@pytest.mark.anyio
+async def test_a_report_without_a_plan_does_not_pretend_that_nothing_is_open(tmp_path: Path) -> None:
+    research = Research("Anything?", settings(tmp_path))
+    await research.report(BY_NAME["report"])
+    (report,) = research.board.of(Report)
+    assert "## What remains open\n\n- All of it." in report.payload.markdown
+    assert "there was no plan" in report.payload.markdown
+
+
+@pytest.mark.anyio
 async def test_the_reward_falls_when_a_passage_is_known_already(corpus: Path) -> None:
     board = MemoryBoard()
     first = await run_agent(
