@@ -77,7 +77,8 @@ class Progress:
         elif agent == "explore":
             self.explored += 1
             topic = self.topics.get(self._visited.get(event.task, ""), "")
-            yield f"explored {topic!r}: {event.artifacts} passages, reward {event.reward_micro / MICRO:.2f}"
+            found = f"{event.artifacts} passage{'s' * (event.artifacts != 1)}"
+            yield f"explored {topic!r}: {found}, reward {event.reward_micro / MICRO:.2f}"
 
     def _spent(self, usage: Usage) -> None:
         cost = usage.cost_microdollars

@@ -44,6 +44,8 @@ def remedy(error: SwarmError) -> str:
     match error:
         case ServerMissing():
             return ""
+        case NotFound(kind="schema"):
+            return "`coordinator schema --help` says which there are; without a name it prints all messages"
         case BrokenArchive():
             return "`coordinator verify` says what else is wrong; restore the store from a backup"
         case OperatorError():

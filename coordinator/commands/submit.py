@@ -51,6 +51,8 @@ def command(
     asked = Question.taken_from(question)
     if timeout is not None and not wait:
         raise InvalidSettings("--timeout", "says how long to wait", "add --wait")
+    if spec is None and not asked.given:
+        raise InvalidSettings("QUESTION", "is missing", "ask one of a --corpus, or hand in a --spec FILE")
     if spec is not None and asked.given:
         raise InvalidSettings(
             "--spec", "is a whole run", "leave out QUESTION, --corpus, --budget and --model"
@@ -96,10 +98,14 @@ def _verdict(totals: Totals) -> Exit:
 def read_spec(source: str) -> RunSpec:
     """A run's specification; its id is made where it has none.
 
-    :raises InvalidSettings: when the file cannot be read.
-    :raises InvalidMessage: naming the field that is wrong.
+    :raises InvalidSettings: when the file cannot be read, or naming the field that is wrong.
     """
-    spec, unknown = spec_from(read_file("--spec", source))
+    try:
+        spec, unknown = spec_from(read_file("--spec", source))
+    except InvalidMessage as error:
+        where = "" if error.field == "message" else f"{error.field}: "
+        name = "standard input" if source == "-" else source
+        raise InvalidSettings("--spec", f"{name}: {where}{error.problem}", error.remedy) from None
     if unknown:
         message(f"warning: fields that this build does not know are ignored: {', '.join(unknown)}")
     return spec

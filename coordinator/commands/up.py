@@ -51,7 +51,8 @@ async def _up(invocation: Invocation, workers: int, agents: tuple[str, ...], con
             emit_json({"data": str(settings.data_folder), "http_port": port, "workers": workers})
         else:
             message(
-                f"up: data in {settings.data_folder}, {workers} workers, health and metrics on port {port}"
+                f"up: data in {settings.data_folder}, {workers} worker{'s' * (workers != 1)}, "
+                f"health and metrics on port {port}"
             )
         number = await until_signalled()
         message("stopping: workers finish what they hold")

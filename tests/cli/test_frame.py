@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
@@ -28,17 +27,6 @@ from protocol.exits import Exit, exit_code
 from tests.cli.support import ROOT, coordinator, environment, worker
 
 HEAVY = ("nats", "redis", "dspy", "pydantic", "rich", "anyio._backends._asyncio")
-
-
-@pytest.mark.parametrize("command", [coordinator, worker])
-def test_help_comes_in_under_half_a_second(tmp_path: Path, command) -> None:
-    seconds: list[float] = []
-    for _ in range(3):
-        start = time.perf_counter()
-        answer = command("--help", home=tmp_path)
-        seconds.append(time.perf_counter() - start)
-        assert answer.code == 0
-    assert min(seconds) < 0.5
 
 
 def python(script: str, *, home: Path) -> str:
@@ -111,7 +99,7 @@ def test_an_error_is_one_json_object_where_json_is_wanted(tmp_path: Path) -> Non
     assert json.loads(answer.err) == {
         "error": "NotFound",
         "message": "no schema 'nope'",
-        "remedy": "",
+        "remedy": "`coordinator schema --help` says which there are; without a name it prints all messages",
         "exit": 3,
     }
 

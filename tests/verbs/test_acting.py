@@ -31,12 +31,15 @@ def test_a_spec_may_come_from_a_file(shell: Shell, tmp_path: Path) -> None:
     file.write_text(spec("note"), encoding="utf-8")
     assert shell("submit", "--spec", str(file), "--wait", "--json").json["status"] == "done"
     assert "cannot be read" in shell("submit", "--spec", str(tmp_path / "none.json"), code=2).err
+    file.write_text("[")
+    assert f"--spec: {file}: not JSON" in shell("submit", "--spec", str(file), code=2).err
 
 
 @pytest.mark.parametrize(
     ("garbage", "named"),
     [
-        ("{", "message"),
+        ("{", "not JSON"),
+        ("", "the body is empty"),
         ("{}", "goal"),
         (spec("note", agents=[{"name": "two words"}]), "agents.0.name"),
         (spec("note", agents=[{"name": "note"}, {"name": "note"}]), "agents.1.name"),
@@ -49,7 +52,7 @@ def test_a_spec_may_come_from_a_file(shell: Shell, tmp_path: Path) -> None:
 def test_a_spec_that_cannot_be_is_refused_by_field(shell: Shell, garbage: str, named: str) -> None:
     answer = shell("submit", "--spec", "-", stdin=garbage, code=2)
     assert answer.out == ""
-    assert answer.err.startswith(f"error: {named}")
+    assert answer.err.startswith(f"error: --spec: standard input: {named}")
     assert "Traceback" not in answer.err
 
 
@@ -60,7 +63,7 @@ def test_unknown_fields_of_a_spec_are_named(shell: Shell) -> None:
 
 def test_options_that_contradict_are_refused(shell: Shell) -> None:
     for arguments, named in (
-        (("submit",), "QUESTION"),
+        (("submit",), "or hand in a --spec FILE"),
         (("submit", "why?"), "--corpus"),
         (("submit", " ", "--corpus", "corpus"), "QUESTION: is empty"),
         (("submit", "why?", "--corpus", "nowhere"), "--corpus: nowhere does not exist"),
