@@ -1,4 +1,4 @@
-"""The commands, run as a person or a program would: from another folder. What goes on for long is installed."""
+"""The commands, run from another folder as a person or a program would; what goes on is installed."""
 
 import json
 import os
