@@ -1,44 +1,30 @@
 """Workers and coordinators that are forked from a warm process, and may be told at which point to die."""
 
-import multiprocessing
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import agents.cli
 import agents.dspy_lm
-import coordinator.cli
 from blackboard.redis import RedisStore
 from blackboard.store import Batch
 from protocol.transport.jetstream import JetStreamTransport
 from protocol.transport.jetstream_messages import CoreMessage, StreamDelivery
 from tests.crash.labels import around, around_sync
+from tests.support import forked
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"worker": agents.cli.run, "coordinator": coordinator.cli.run}
 
 
 def start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> BaseProcess:
     """A process of its own, as the console script would be."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "tests.crash.agents_durable"])
-    process = context.Process(target=_run, args=(tuple(command), dict(environ), str(log)), daemon=True)
-    process.start()
-    return process
-
-
-def _run(command: tuple[str, ...], environ: dict[str, str], log: str) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.chdir(Path(log).parent)
-    os.environ.update(environ)
-    sys.path.insert(0, str(ROOT))
-    _make_points()
-    sys.exit(COMMANDS[command[0]](command[1:]))
+    forked.hold(__name__, "tests.crash.agents_durable")
+    environment = {**os.environ, **environ, "PYTHONPATH": str(ROOT)}
+    streams = forked.Streams(log, log)
+    return forked.start(
+        command, folder=log.parent, environment=environment, streams=streams, first=_make_points
+    )
 
 
 def _make_points() -> None:
