@@ -161,6 +161,7 @@ def run(on: Servers, sizes: Sequence[int], tasks: int, rounds: int) -> dict[int,
         "SWARMBOARD_NATS_URL": on.nats_url,
         "SWARMBOARD_REDIS_URL": on.redis_url,
         "SWARMBOARD_DATA_FOLDER": str(on.folder / "data"),
+        "SWARMBOARD_RETENTION_LOG_EVENTS": "100000000",  # nobody puts away what was filled in
         "PYTHONPATH": str(FOLDER),
     }
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Runs as numbers: the production decisions on interned states, decided once per state and command.
 
 A state is known by its rows. What no decision reads is left out: reasons in words, who leads and how
-often that changed, how many results were refused, and the length of the log.
+often that changed, how many results were refused, the length of the log, and positions in it.
 """
 
 import copy
@@ -68,6 +68,7 @@ class Runs:
             after.apply(event)
         for task in after.state.tasks.values():
             task.reason = ""
+            task.began, task.ended = min(task.began, 1), min(task.ended, 1)
         _check_step(run.state, after.state, decision)
         return self._intern(after.state), tuple(decision.effects)
 
