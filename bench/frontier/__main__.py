@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--set", choices=list(SETS), default="gates")
     parser.add_argument("--seeds", type=int, help="4, or of a page 40")
     parser.add_argument("--beside", type=int, default=8, help="seeds of a page's policies side by side")
+    parser.add_argument("--shares", type=int, help="seeds of a page's shares; three fifths of its seeds")
     parser.add_argument("--policies", default=DEFAULT_POLICY, help="comma-separated, or all")
     parser.add_argument("--json", action="store_true", help="one JSON list of cells instead of the table")
     parser.add_argument("--page", type=Path, help="write the page to this file, and its plots beside it")
@@ -35,7 +36,8 @@ def main() -> int:
     options = parser.parse_args()
     record = Record(options.record)
     if options.page:
-        return 0 if write_page(options.page, Effort.of(options.seeds or 40, options.beside), record) else 1
+        effort = Effort.of(options.seeds or 40, options.beside, options.shares)
+        return 0 if write_page(options.page, effort, record) else 1
     policies = list(POLICIES) if options.policies == "all" else options.policies.split(",")
     cells: list[Cell] = []
     for setting in SETS[options.set]():

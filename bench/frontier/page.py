@@ -36,8 +36,9 @@ class Effort:
         return self.gates, max(self.gates // 2, 1)
 
     @classmethod
-    def of(cls, seeds: int, compared: int) -> "Effort":
-        return cls(seeds, max(3 * seeds // 5, 4), compared, max(seeds // 10, 1))
+    def of(cls, seeds: int, compared: int, shares: int | None = None) -> "Effort":
+        """Shares are judged on three fifths of the seeds unless it is said otherwise, on 4 at least."""
+        return cls(seeds, max(3 * seeds // 5 if shares is None else shares, 4), compared, max(seeds // 10, 1))
 
 
 def write_page(path: Path, effort: Effort, record: Record) -> bool:
@@ -141,9 +142,9 @@ def _page(parts: Mapping[str, str], effort: Effort, record: Record) -> str:
     return f"""# The frontier's benchmark
 
 Written by `python -m bench.frontier --page docs/frontier-benchmark.md --seeds {effort.gates} --beside
-{effort.compared}`; the same numbers come out each time. [The frontier](frontier.md) explains the policies.
-All games were played by {played_by.interpreter} with the policies and worlds of commit `{played_by.commit}`
-(digest of these files: `{played_by.code}`).
+{effort.compared} --shares {effort.shares}`; the same numbers come out each time. [The frontier](frontier.md)
+explains the policies. All games were played by {played_by.interpreter} with the policies and worlds of commit
+`{played_by.commit}` (digest of these files: `{played_by.code}`).
 
 A cell is the mean latent reward of the visits made, in flat worlds the regret; after ± its standard error
 over seeds. W is the number of workers. Visits take exponential times: results come late and out of order.

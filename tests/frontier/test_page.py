@@ -74,10 +74,11 @@ def test_the_page_shows_gates_policies_held_out_settings_stopping_and_plots(fold
         ET.parse(folder / plot)
 
 
-def test_the_page_says_what_played(folder: Path) -> None:
+def test_the_page_says_what_played_and_how_it_is_written_again(folder: Path) -> None:
     played_by = origin()
     assert f"played by {played_by.interpreter}" in text_of(folder)
     assert played_by.code in text_of(folder)
+    assert "--seeds 2 --beside\n2 --shares 4`" in text_of(folder)
 
 
 @pytest.mark.parametrize("policy", COMPARED)
