@@ -2,7 +2,7 @@
 
     python -m bench.frontier                                      the gates, 4 seeds
     python -m bench.frontier --set held-out --policies all        any set, any policies
-    python -m bench.frontier --page docs/frontier-benchmark.md    the page with its plots; some hours
+    python -m bench.frontier --page docs/frontier-benchmark.md    the page with its plots; nearly an hour
 
 A cell is the mean latent reward of the visits made, in flat worlds the regret; after ± its standard
 error over the seeds 0, 1, 2, …
