@@ -12,6 +12,13 @@ VERIFIED = ("tests/swarm/test_verification.py",)
 
 SHELL: tuple[Mutant, ...] = (
     Mutant(
+        "a look at the bus that began before a run's end leaves it a queue",
+        "coordinator/leader.py",
+        "if self._over:",
+        "if False:",
+        ("tests/swarm/test_leaks.py",),
+    ),
+    Mutant(
         "a segment leaves the log before it is due",
         "coordinator/segments.py",
         "return max(0, head - kept) // length * length",

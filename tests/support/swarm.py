@@ -31,6 +31,7 @@ from coordinator.observations import Observation, Observers
 from coordinator.service import Coordinator
 from coordinator.settings import Retention, Settings
 from coordinator.submit import submit
+from protocol.transport.contract import Transport
 from protocol.transport.memory import MemoryBus, MemoryTransport
 
 WALL_MS = 1_700_000_000_000
@@ -71,12 +72,19 @@ class Swarm:
     _scopes: dict[str, anyio.CancelScope] = field(default_factory=dict)
     _transports: dict[str, "MuteTransport"] = field(default_factory=dict)
 
-    def start_coordinator(self, name: str = "c1", *, store: BlackboardStore | None = None) -> Coordinator:
-        """Starts a coordinator, on its own way to the store if there is one."""
+    def start_coordinator(
+        self, name: str = "c1", *, store: BlackboardStore | None = None, transport: Transport | None = None
+    ) -> Coordinator:
+        """Starts a coordinator, on its own way to the store and to the bus if there is one."""
         observers = Observers()
         observers.subscribe(self.seen.append)
         coordinator = Coordinator(
-            store or self.store, MemoryTransport(self.bus), self.settings, self.clock, observers, name=name
+            store or self.store,
+            transport or MemoryTransport(self.bus),
+            self.settings,
+            self.clock,
+            observers,
+            name=name,
         )
         self.coordinators[name] = coordinator
         self._start(name, coordinator.serve)
