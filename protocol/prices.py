@@ -13,7 +13,9 @@ from pydantic import Field
 from protocol.messages import Record
 
 SHIPPED_ON = "2025-11"
-"""When the shipped prices were taken from the providers' price lists."""
+"""As of when the shipped prices are. They are those of LiteLLM's list, by test; nobody has compared them
+with the providers' own pages.
+"""
 Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
@@ -44,7 +46,7 @@ class PriceRow(Record):
 def _shipped(name: str, input_: float, output: float, cached: float) -> tuple[PriceRow, PriceRow]:
     """A model under its name, and under its name with a date."""
     price = Price(input=input_, output=output, cached=cached)
-    origin = f"shipped, {SHIPPED_ON}"
+    origin = f"shipped, {SHIPPED_ON}, from LiteLLM's list"
     return (
         PriceRow(pattern=name, price=price, origin=origin),
         PriceRow(pattern=f"{name}-20[0-9][0-9]*", price=price, origin=origin),

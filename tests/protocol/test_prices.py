@@ -1,8 +1,15 @@
 """What a model costs: which row counts, and what it comes to."""
 
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
-from protocol.prices import SHIPPED, Price, PriceTable
+from protocol.prices import SHIPPED, SHIPPED_ON, Price, PriceTable
+
+LITELLM_LIST = "model_prices_and_context_window_backup.json"
+PER_TOKEN = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
 
 OWN = {
     "openai/gpt-5-mini": Price(input=9, output=9),
@@ -35,7 +42,19 @@ def test_what_no_row_names_has_no_price(model: str) -> None:
 def test_every_row_says_where_it_comes_from() -> None:
     origins = {row.pattern: row.origin for row in PriceTable(OWN, "swarmboard.toml").rows}
     assert origins["openai/house-*"] == "swarmboard.toml"
-    assert all("shipped, 20" in row.origin for row in SHIPPED)
+    assert {row.origin for row in SHIPPED} == {f"shipped, {SHIPPED_ON}, from LiteLLM's list"}
+
+
+def test_a_shipped_price_is_that_of_the_list_that_it_is_said_to_be_from() -> None:
+    found = find_spec("litellm")
+    assert found is not None
+    assert found.origin is not None
+    listed = json.loads((Path(found.origin).parent / LITELLM_LIST).read_text(encoding="utf-8"))
+    for row in SHIPPED:
+        if "*" not in row.pattern:
+            known = listed[row.pattern.removeprefix("openai/")]
+            dollars = [round(known[name] * 1_000_000, 6) for name in PER_TOKEN]
+            assert dollars == [row.price.input, row.price.output, row.price.cached], row.pattern
 
 
 def test_cached_tokens_have_a_price_of_their_own_if_they_have_one() -> None:
