@@ -1,4 +1,4 @@
-"""Journals of tasks that ended well, beyond the newest, are condensed by the leader, a few at a time.
+"""Journals of tasks that ended well, beyond the newest or long ago, are condensed by the leader bit by bit.
 
 What is to be kept is read and worked out here; it becomes true by an event, in an append like any other.
 So a leader that lost the lead condenses nothing, and one that dies leaves a journal whole or condensed.
@@ -12,6 +12,7 @@ from blackboard.condensing import condensed
 from blackboard.encoding import decode_steps, decode_task
 from blackboard.events import CondensedJournal
 from blackboard.evolve import bodies_of
+from blackboard.state import RunState
 from coordinator.decision import Condense
 from coordinator.group_commit import GroupCommit
 from coordinator.observations import StoreRetry
@@ -36,6 +37,9 @@ class Condensing:
         self._group = group
         self._run = group.run.state.spec.run
         self._kept = office.settings.retention.journals
+        self._age_ms = office.settings.retention.journal_seconds * 1000
+        self._old_ms = 0.0
+        """When the oldest whole journal may be too old, where age counts."""
         self._whole: int | None = None
         """Whole journals when they were last counted, and in `_seen` what the state had counted by then."""
         self._seen = 0
@@ -50,19 +54,43 @@ class Condensing:
                 self._office.observers.notify(StoreRetry(self._run, "condense"))
 
     async def _look(self) -> None:
-        """Reads nothing before there can be too many; then so rarely that each name is read a few times."""
+        """Reads nothing before there can be too many, or one too old; then so rarely that each name is read a
+        few times.
+        """
         state = self._group.run.state
         allowed = self._kept + self._kept // 10
-        if state.totals.tasks.get("done", 0) <= allowed:
-            return
-        if self._whole is not None and self._whole + state.journaled - self._seen <= allowed:
+        by_age = self._age_ms > 0 and self._office.clock.now_ms() >= self._old_ms
+        if not by_age and not self._may_be_more_than(allowed, state):
             return
         seen = state.journaled
         names = sorted(await self._office.store.rows(self._run, "journal"))
-        if len(names) > allowed:
-            await self._condense(names[: -self._kept])
-            names = names[-self._kept :]
-        self._whole, self._seen = len(names), seen
+        gone = len(names) - self._kept if len(names) > allowed else 0
+        if by_age:
+            gone += await self._too_old(names[gone:])
+        if gone:
+            await self._condense(names[:gone])
+        self._whole, self._seen = len(names) - gone, seen
+
+    def _may_be_more_than(self, allowed: int, state: RunState) -> bool:
+        if state.totals.tasks.get("done", 0) <= allowed:
+            return False
+        return self._whole is None or self._whole + state.journaled - self._seen > allowed
+
+    async def _too_old(self, names: Sequence[str]) -> int:
+        """How many of these are too old; they begin with the oldest. The next look is when another may be."""
+        now_ms = self._office.clock.now_ms()
+        old, eldest_ms = 0, float(now_ms)
+        for at in range(0, len(names), TASKS_AT_ONCE):
+            tasks = [name.partition(":")[2] for name in names[at : at + TASKS_AT_ONCE]]
+            rows = await self._office.store.rows(self._run, "task", tasks)
+            ended_ms = [decode_task(rows[task]).settled_ms for task in tasks]
+            young = next((n for n, ms in enumerate(ended_ms) if ms + self._age_ms > now_ms), None)
+            if young is not None:
+                old, eldest_ms = at + young, ended_ms[young]
+                break
+            old = at + len(tasks)
+        self._old_ms = max(eldest_ms + self._age_ms, now_ms + self._age_ms / 10)
+        return old
 
     async def _condense(self, names: Sequence[str]) -> None:
         for at in range(0, len(names), TASKS_AT_ONCE):

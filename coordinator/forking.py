@@ -43,6 +43,7 @@ from protocol.transport.contract import Transport
 BODY_SECONDS = 3_600.0
 """How long a copied body waits for the append that keeps it."""
 ROWS_AT_ONCE = 5_000
+RETENTION = "retention.journals, retention.journal_seconds"
 
 Verb = Literal["fork", "replay"]
 
@@ -256,7 +257,7 @@ def _check_whole(source: Source, journals: Mapping[str, Sequence[Step]]) -> None
         latest = max(short, key=lambda task: source.tasks[task].ended)
         raise InvalidMessage(
             "replay",
-            f"the journals of {len(short):,} tasks that would run again are condensed (retention.journals), "
+            f"the journals of {len(short):,} tasks that would run again are condensed ({RETENTION}), "
             f"the latest is that of task {latest}",
             "begin at a task that was dispatched after that one had ended, or fork before a task",
         )
@@ -270,7 +271,7 @@ def _check_step(task: TaskRow, step: int, steps: Sequence[Step]) -> None:
         )
     kept = whole_steps(steps)
     if kept < step:
-        problem = f"the journal of task {task.id} is condensed from step {kept} on (retention.journals)"
+        problem = f"the journal of task {task.id} is condensed from step {kept} on ({RETENTION})"
         raise InvalidMessage("step", problem, f"part at step {kept}, or before the task: leave out the step")
     whole = whole_prefix(steps)
     if whole < step:

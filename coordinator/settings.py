@@ -132,6 +132,9 @@ class Retention(Group):
     journals: Positive = 1_000
     """Newest tasks of a run that ended well whose journals stay whole; at times a tenth more. Of older ones
     calls, effects and costs are kept, no replies of models: they cannot be forked within, nor replayed."""
+    journal_seconds: Annotated[float, Field(ge=0)] = 0
+    """How long a journal stays whole after such a task has ended, at times a tenth longer; 0: as long as it
+    is among the newest. Runs that have ended keep what they have until they expire."""
     orphan_seconds: Seconds = 3_600
     """How long a body that nothing names is kept: longer than any retry of its commit."""
 

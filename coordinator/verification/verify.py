@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from blackboard.store import BlackboardStore, LogEntry
 from coordinator.archive import Archive
+from coordinator.records import Trimmed
 from coordinator.verification.content import Content
 from coordinator.verification.proof import NAMED, Expected, Unfoldable
 from coordinator.verification.rows import Rows
@@ -15,6 +16,7 @@ from coordinator.verification.verdict import Verdict
 from protocol.errors import BrokenArchive, NotFound
 
 AT_ONCE = 1_000
+REMEDY = "set retention.archive = true before a run begins that is to be proven whole"
 ROUNDS = 10
 """How often rows are read again that a running run has touched meanwhile."""
 
@@ -43,9 +45,12 @@ class _Verification:
             await self._compare()
             self._found.proven = True
         except Unfoldable as error:
-            self._found.unproven = str(error)
-            if await self._has_whole_log():
+            first = await self._first()
+            if first == 1:
+                self._found.unproven = str(error)
                 self._found.differs("log", str(self._expected.position + 1), str(error))
+            else:
+                self._found.unproven = f"{Trimmed(1, first - 1)}; {REMEDY}"
         except BrokenArchive as error:
             self._found.unproven = str(error)
             self._found.differs("log", f"{error.first}-{error.last}", error.problem)
@@ -56,11 +61,11 @@ class _Verification:
         await content.check_artifacts(self._rows.bodies)
         return self._found
 
-    async def _has_whole_log(self) -> bool:
-        """Whether the first event is kept at all: a log that was only trimmed is not wrong."""
+    async def _first(self) -> int:
+        """Number of the first event that is kept at all: a log that was only trimmed is not wrong."""
         log = await self._store.log(self._run, after=0, limit=1)
         archived = await self._archive.segments()
-        return any(first == 1 for first in (*(one.position for one in log), *(one.first for one in archived)))
+        return min((*(one.position for one in log), *(one.first for one in archived)), default=1)
 
     async def _follow(self) -> None:
         """Folds what has been added since."""

@@ -230,7 +230,8 @@ def test_what_needs_a_condensed_journal_is_refused_and_says_what_to_do_instead()
             await ended_run(hive, world)
             tasks = await Records(hive.store).tasks("run-1")
             with pytest.raises(
-                InvalidMessage, match=r"from step 0 on \(retention.journals\); part at step 0"
+                InvalidMessage,
+                match=r"from step 0 on \(retention.journals, retention.journal_seconds\); part at step 0",
             ):
                 await part(hive, "fork", Point(tasks[0].id, 1))
             with pytest.raises(InvalidMessage, match=r"would run again are condensed.* begin at a task"):
@@ -241,6 +242,44 @@ def test_what_needs_a_condensed_journal_is_refused_and_says_what_to_do_instead()
             await part(hive, "replay", Point(tasks[-5].id), run="run-3")
             await hive.ended("run-3")
             assert world.calls == []
+
+    run_virtually(main)
+
+
+def test_journals_of_tasks_that_ended_long_ago_are_condensed_though_they_are_among_the_newest():
+    age = 200.0
+    aged = Settings(retention=Retention(log_events=1_000_000, journal_seconds=age))
+
+    async def main() -> None:
+        async with swarm(settings=aged) as hive:
+
+            @agent("look")
+            async def look(context: Context) -> Discovery:
+                async def call() -> str:
+                    return REPLY
+
+                await context.step("ask", {"visit": context.visit}, call)
+                if context.topic == "later":
+                    await context.sleep(1.2 * age)
+                return Discovery(reward=0.5)
+
+            hive.start_worker("w1", {"look": look})
+            hive.start_coordinator("c1")
+            roots = [FollowUp(agent="look", topic=topic, max_visits=1) for topic in ("now", "soon", "later")]
+            await hive.submit(looks().model_copy(update={"roots": tuple(roots)}))
+            await settled(hive, 2)
+            await anyio.sleep(0.95 * age)
+            assert [len(steps) for steps in await journals(hive)] == [1, 1, 1]
+            assert not any(step.condensed for steps in await journals(hive) for step in steps)
+            hive.kill("c1")
+            hive.start_coordinator("c2")
+            await anyio.sleep(0.2 * age)
+            gone = [bool(steps[0].condensed) for steps in await journals(hive)]
+            assert sorted(gone) == [False, True, True]
+            assert len(await hive.store.rows("run-1", "journal")) == 0
+            await hive.ended("run-1")
+            assert [bool(steps[0].condensed) for steps in await journals(hive)] == gone
+            await hive.check("run-1")
 
     run_virtually(main)
 

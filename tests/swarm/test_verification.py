@@ -13,6 +13,7 @@ from blackboard.encoding import decode_artifact, encode_artifact
 from blackboard.memory import MemoryStore, Snapshot
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.store import ArtifactWrite
+from coordinator.commands.compare import compared_runs
 from coordinator.history import Point
 from coordinator.records import Logged, Records, Trimmed
 from coordinator.settings import Retention, Settings
@@ -327,13 +328,40 @@ def test_a_log_that_was_trimmed_for_good_is_checked_as_far_as_it_goes_and_not_ca
 ):
     found = verified(trimmed)
     assert (found.proven, found.sound, found.archived) == (False, True, 0)
-    assert found.unproven.startswith("event 1 is missing")
+    assert found.unproven.startswith("events 1 to ")
+    assert "were not archived (retention.archive)" in found.unproven
+    assert "set retention.archive = true before a run begins" in found.unproven
     altered = verified(trimmed, DAMAGES["statistics altered"][0]).differences
     assert [(one.what, one.problem) for one in altered] == [("statistics", "visits is 7, counted 60")]
     gap = verified(trimmed, DAMAGES["an event gap"][0]).differences
     assert [one.what for one in gap] == ["log"]
     unreadable = verified(trimmed, DAMAGES["a row unreadable"][0]).differences
     assert [one.problem for one in unreadable] == ["cannot be read"]
+
+
+def test_a_run_whose_first_events_are_gone_for_good_forks_replays_and_compares_as_a_whole_one_does():
+    """These read rows, which stay whatever leaves the log."""
+
+    async def main() -> None:
+        whole = RETENTION.model_copy(update={"archive": False, "journals": 100})
+        async with swarm(settings=Settings(retention=whole)) as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", {"note": note})
+            await hive.submit(notes())
+            await hive.ended("run-1")
+            records = Records(hive.store)
+            (gone,) = [one async for one in records.follow("run-1") if isinstance(one, Trimmed)]
+            assert gone.first == 1
+            tasks = await records.tasks("run-1")
+            before = sum(0 < task.ended < tasks[5].began for task in tasks)
+            assert (await part(hive, "fork", Point(tasks[5].id))).tasks == before > 0
+            assert (await part(hive, "replay", Point(), run="run-3")).steps == TASKS
+            for run in ("run-2", "run-3"):
+                await hive.ended(run)
+            assert (await compared_runs(records, "run-1", "run-3")).same
+            assert len(await records.steps("run-1", tasks[0])) == 1
+
+    run_virtually(main)
 
 
 def test_whoever_follows_a_run_is_told_of_a_broken_archive_and_not_given_less(archived: Snapshot):
