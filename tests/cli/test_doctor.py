@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from coordinator.doctor import local
+from coordinator.doctor import local, servers
+from coordinator.doctor.check import Check
 from protocol.errors import ServerMissing
 from protocol.options import Model
 from tests.cli.support import coordinator
@@ -112,6 +113,23 @@ def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path, monkeypatch: pytest.
     assert local.check_disk(tmp_path / "not" / "there").status == "warning"
     monkeypatch.setattr(local, "LEAST_FREE_BYTES", 2**62)
     assert local.check_disk(tmp_path).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "fix"),
+    [
+        (servers._nats_version("2.10.29"), "warning", "upgrade to 2.12.5 or newer"),
+        (servers._nats_version("2.12.5"), "ok", ""),
+        (servers._redis_version("6.2.14"), "failed", "upgrade to Redis 7.0"),
+        (servers._clock(1.2, 0.1), "warning", "synchronise the clocks"),
+        (servers._clock(-1.2, 0.1), "warning", "synchronise the clocks"),
+        (servers._clock(1.2, 0.3), "ok", ""),
+    ],
+)
+def test_old_servers_and_clocks_apart_are_told(check: Check, status: str, fix: str) -> None:
+    assert check.status == status
+    assert check.fix.startswith(fix)
+    assert bool(check.fix) == bool(fix)
 
 
 @contextmanager

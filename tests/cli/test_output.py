@@ -36,16 +36,41 @@ def test_json_is_one_line_for_programs_and_messages_stay_out_of_it(
 
 
 def test_a_terminal_gets_a_decorated_table(tmp_path: Path) -> None:
+    text = on_a_terminal("from coordinator.cli import main; main()", "config", home=tmp_path, way="stdout")
+    assert "\x1b[1m" in text
+    assert "─" in text
+
+
+LIVE = """
+from coordinator.output import live_line
+with live_line() as live:
+    live.status("exploring: 3/32 visits")
+    live.line("explored 'tides'")
+"""
+
+
+def test_progress_moves_in_place_on_a_terminal_and_is_a_plain_log_elsewhere(tmp_path: Path) -> None:
+    text = on_a_terminal(LIVE, home=tmp_path, way="stderr")
+    assert "\x1b[" in text
+    assert "exploring: 3/32 visits" in text
+    assert "explored 'tides'" in text
+    plain = subprocess.run(
+        [sys.executable, "-c", LIVE], env=environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert (plain.stdout, plain.stderr) == ("", "explored 'tides'\n")
+
+
+def on_a_terminal(script: str, *arguments: str, home: Path, way: str) -> str:
+    """What a script prints that has a terminal at the end of that way."""
     ours, theirs = pty.openpty()
     subprocess.run(
-        [sys.executable, "-c", "from coordinator.cli import main; main()", "config"],
-        cwd=tmp_path,
-        env=environment(tmp_path, {"TERM": "xterm", "COLUMNS": "100"}),
-        stdout=theirs,
+        [sys.executable, "-c", script, *arguments],
+        cwd=home,
+        env=environment(home, {"TERM": "xterm", "COLUMNS": "100"}),
         check=True,
+        **{way: theirs},
     )
     os.close(theirs)
     text = os.read(ours, 65_536).decode()
     os.close(ours)
-    assert "\x1b[1m" in text
-    assert "─" in text
+    return text

@@ -48,6 +48,20 @@ def test_dependencies_are_bounded_above_and_below() -> None:
         assert re.search(r">=[\d.]+,<[\d.]+", requirement), requirement
 
 
+def test_every_dependency_is_pinned_by_version_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [re.fullmatch(r"([A-Za-z0-9._-]+)==[\w.]+", line) for line in lines]
+    assert all(pins), "a constraint names something else than a version"
+    pinned = {canonical(pin[1]) for pin in pins if pin}
+    extras = PROJECT["optional-dependencies"].values()
+    for requirement in (*PROJECT["dependencies"], *(one for extra in extras for one in extra)):
+        assert canonical(re.split(r"[\[>=<;\s]", requirement)[0]) in pinned, requirement
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_the_commands_run_from_another_folder(installed: Installed) -> None:
     said = installed.run("coordinator", "--help").stdout
     assert all(re.search(rf"^  {verb} ", said, re.MULTILINE) for verb in VERBS)

@@ -2,7 +2,7 @@
 
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,17 +55,25 @@ def answers(question: Question, quote: str) -> bool:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("name", "questions", "floor"), [("tuned", TUNED, 12), ("held out", HELD_OUT, 7)])
 async def test_the_passage_that_answers_is_cited(
-    name: str, questions: Sequence[Question], floor: int, tmp_path_factory: pytest.TempPathFactory
+    name: str,
+    questions: Sequence[Question],
+    floor: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Callable[[str, object], None],
 ) -> None:
     started = time.monotonic()
     cache = tmp_path_factory.getbasetemp() / "indexes"
     found = await ranks(questions, cache)
     cited = [rank for rank, _ in found.values() if rank is not None]
     first_five = sum(1 for rank in cited if rank <= 5)
-    print(
-        f"{name}: recall {len(cited)}/{len(questions)}, among the first five {first_five}/{len(questions)}, "
+    record_property(
+        "figure",
+        f"questions with known answers, {name}: recall {len(cited)}/{len(questions)}, "
+        f"among the first five {first_five}/{len(questions)}, "
         f"mean reciprocal rank {sum(1 / rank for rank in cited) / len(questions):.2f}, "
         f"{sum(total for _, total in found.values()) / len(questions):.0f} findings each, "
-        f"{(time.monotonic() - started) / len(questions):.2f} s each"
+        f"{(time.monotonic() - started) / len(questions):.2f} s each",
     )
+    page = (Path(__file__).parents[2] / "docs" / "research.md").read_text(encoding="utf-8")
+    assert f"{floor} of {len(questions)}" in page
     assert len(cited) >= floor, [question for question, (rank, _) in found.items() if rank is None]

@@ -69,5 +69,7 @@ def test_a_worker_silent_for_90_seconds_loses_its_tasks_and_its_late_result_is_r
             await anyio.sleep(30)
             requeued = [event for event in await hive.events(run) if isinstance(event, ev.TaskRequeued)]
             assert [event.cause for event in requeued] == ["silent"]
+            refused = [event for event in await hive.events(run) if isinstance(event, ev.ResultRefused)]
+            assert {(event.task, event.worker) for event in refused} == {(before.id, "w1")}
 
     run_virtually(main)
