@@ -26,7 +26,7 @@ from coordinator.verification.verify import verify
 from protocol import subjects
 from protocol.artifacts import digest_of
 from protocol.codec import decode_as
-from protocol.errors import StoreUnavailable
+from protocol.errors import StoreUnavailable, TransportUnavailable
 from protocol.messages import Control, FollowUp
 from protocol.transport.contract import Message
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
@@ -278,11 +278,18 @@ async def check(hive: Hive, clients: Clients, run: str) -> RunState:
     found = await verify(clients.store, run)
     assert (found.proven, found.differences) == (True, []), found
     await _check_artifacts(clients, run, events)
-    assert {
-        task for task in hive.receipts if task in state.tasks and state.tasks[task].status != "done"
-    } == set()
-    await _check_drained(clients, [agent.name for agent in state.spec.agents])
+    await _check_receipts(hive, clients, state)
+    await _check_drained(clients, run, [agent.name for agent in state.spec.agents])
     return state
+
+
+async def _check_receipts(hive: Hive, clients: Clients, state: RunState) -> None:
+    """What was acknowledged is there, and ended well."""
+    heard = set(hive.receipts)
+    others = [run for run in await clients.store.runs(active=False) if run != state.spec.run]
+    elsewhere = {task.id for run in others for task in await clients.tasks(run)}
+    done = {task.id for task in state.tasks.values() if task.status == "done"}
+    assert heard <= done | elsewhere, "an acknowledged result is gone"
 
 
 async def _check_rows(clients: Clients, run: str, state: RunState) -> None:
@@ -329,7 +336,9 @@ async def _body(clients: Clients, run: str, digest: str, size: int) -> bytes:
     return data
 
 
-async def _check_drained(clients: Clients, agents: list[str]) -> None:
+async def _check_drained(clients: Clients, run: str, agents: list[str]) -> None:
+    """No task waits in a queue, and the queue of the run's discoveries is gone."""
+
     async def empty() -> bool:
         pending = [
             await clients.transport.pending(subjects.TASKS_STREAM, subjects.task_consumer(agent))
@@ -337,4 +346,12 @@ async def _check_drained(clients: Clients, agents: list[str]) -> None:
         ]
         return not any(pending)
 
+    async def gone() -> bool:
+        try:
+            await clients.transport.pending(subjects.DISCOVERIES_STREAM, subjects.discovery_consumer(run))
+        except TransportUnavailable:
+            return True
+        return False
+
     await clients.until(empty, seconds=45)
+    await clients.until(gone, seconds=45)

@@ -205,7 +205,7 @@ async def test_three_runs_over_two_coordinators_share_the_slots_fairly_and_never
     hive.start(coordinators=2, workers=0)
     for name in ("w1", "w2"):
         hive.start_worker(name, slots=slots // 2)
-    await wait_until(lambda: all("serves" in hive.log(name) for name in ("c1", "c2")))
+    await wait_until(lambda: all("serves" in hive.log(name) for name in ("c1", "c2")), 60)
     async with hive.clients() as clients:
         for run in runs:
             await clients.submit(crash_spec(run, tasks=60, longest_seconds=0.6))
