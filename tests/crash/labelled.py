@@ -50,6 +50,8 @@ def _verb(subject: str) -> str:
 
 
 def _emitted(_: Any, subject: str, data: bytes, *__: Any) -> str | None:
+    if _kind(subject) == "discoveries":
+        return "emit.discoveries"
     return "emit.receipts" if _kind(subject) == "control" and b'"settled"' in data else None
 
 

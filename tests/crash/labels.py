@@ -1,4 +1,4 @@
-"""Named points of a process: written down as they are passed, and fatal where a test says so.
+"""Named points of a process: written down as they are passed, and fatal or long where a test says so.
 
 A point is what is about to happen, or has just happened, and how often that was so before in this process.
 """
@@ -14,7 +14,9 @@ _counts: Counter[str] = Counter()
 
 
 def label(name: str) -> None:
-    """Passes a point: `SWARM_POINTS` names the file for it, `SWARM_KILL_AT` the one to die at."""
+    """Passes a point: `SWARM_POINTS` names the file for it, `SWARM_KILL_AT` and `SWARM_FREEZE_AT` the one to
+    die at, or to stand still at until somebody lets it go on.
+    """
     if "SWARM_POINTS" not in os.environ:
         return
     point = f"{os.environ['SWARM_PROCESS']}.{name}#{_counts[name]}"
@@ -24,6 +26,8 @@ def label(name: str) -> None:
     os.close(file)
     if point == os.environ.get("SWARM_KILL_AT"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if point == os.environ.get("SWARM_FREEZE_AT"):
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def around(owner: Any, method: str, name: Callable[..., str | None]) -> None:

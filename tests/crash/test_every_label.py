@@ -5,6 +5,7 @@ With `SWARM_EVERY_LABEL=1` every point has its turn, else a seeded sample. `make
 
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Stage:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def start(self, run: str, name: str, kill_at: str = "") -> None:
+    def start(self, run: str, name: str, kill_at: str = "", freeze_at: str = "") -> None:
         folder, worker = self.folder(run), name.startswith("w")
         environ = {
             **FAST,
@@ -67,6 +68,7 @@ class Stage:
             "SWARM_POINTS": str(folder / f"{name}.points"),
             "SWARM_PROCESS": name[0],
             "SWARM_KILL_AT": kill_at,
+            "SWARM_FREEZE_AT": freeze_at,
         }
         command = ["worker", "--agents", AGENTS, "--concurrency", "1", "--name", f"{name}-{run}"]
         if not worker:
@@ -170,3 +172,25 @@ async def test_a_run_may_be_killed_at_every_point_and_does_nothing_twice(stage: 
             seconds = time.monotonic() - began
             print(f"\n{len(points)} points; {len(chosen)} tried in {seconds:.0f} s; not reached: {missed}")
         assert len(missed) <= len(chosen) // 3
+
+
+async def test_a_result_that_leaves_after_a_freeze_is_refused_and_its_refusal_recorded(stage: Stage) -> None:
+    async with stage.hive.clients() as clients:
+        run = "frozen"
+        stage.start(run, "c1")
+        stage.start(run, "w1", freeze_at="w.emit.discoveries.before#0")
+        await clients.submit(spec(run, "reason", TOPIC, stage.model.url))
+
+        async def taken_back() -> list[ev.TaskRequeued]:
+            await tell_the_truth(stage, clients, run)
+            return [one for one in await clients.events(run) if isinstance(one, ev.TaskRequeued)]
+
+        (lost,) = await clients.until(taken_back)
+        assert lost.cause == "silent"
+        pid = stage.processes["w1"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGCONT)
+        await clients.ended(run)
+        await holds(stage, clients, run, "")
+        refused = [one for one in await clients.events(run) if isinstance(one, ev.ResultRefused)]
+        assert {(one.task, one.token) for one in refused} == {(lost.task, lost.token)}
