@@ -85,6 +85,11 @@ def spec_of(loaded: Loaded[Settings], question: Question) -> RunSpec:
     if wants_embedded(loaded):
         agents["cache"] = str(settings.data_folder / "indexes")
     if model := question.model or settings.model.name:
+        if not all(model.partition("/")):
+            option = "--model" if question.model else "model.name"
+            raise InvalidSettings(
+                option, f"{model!r} names no provider", "write provider/name, such as openai/gpt-5-mini"
+            )
         agents |= {
             "model": model,
             "api_base": settings.model.api_base or None,

@@ -83,6 +83,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(own: Shell) -> None:
     question = ("run", "why?", "--corpus", "corpus")
     assert "nowhere does not exist" in own("run", "why?", "--corpus", "nowhere", code=2).err
     assert "cannot be written" in own(*question, "--output", "corpus/tides.md/report.md", code=2).err
+    assert "--model: 'gpt' names no provider" in own(*question, "--model", "gpt", code=2).err
     assert "--resume" in own(*question, "--resume", "abc", code=2).err
     assert "leave out QUESTION" in own(*question, "--resume", "abc", code=2).err
     assert not own.data.exists()

@@ -6,16 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute, SocketStream
 
 from protocol.messages import SwarmHeartbeat
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
 from tests.support.fake_leader import FakeLeader
+from tests.support.rejecting import rejecting
 from tests.support.servers import NatsServer
 from tests.support.waiting import wait_until
 
@@ -197,35 +197,14 @@ async def test_a_bus_that_is_not_there_is_an_unreachable_server(own_nats: NatsSe
         assert "NATS" in errors
 
 
-async def reject(stream: SocketStream) -> None:
-    """A NATS server that accepts a client, and soon sends an error that ends the connection for good."""
-    async with stream:
-        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-            await greet_and_reject(stream)
-
-
-async def greet_and_reject(stream: SocketStream) -> None:
-    await stream.send(b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n')
-    with anyio.move_on_after(1):
-        while data := await stream.receive():
-            await stream.send(b"PONG\r\n" * data.count(b"PING\r\n"))
-    await stream.send(b"-ERR 'Unknown Protocol Operation'\r\n")
-
-
 async def test_a_connection_that_is_closed_for_good_ends_the_process(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as server,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(server.serve, reject)
-        address = f"nats://127.0.0.1:{server.extra(SocketAttribute.local_port)}"
+    async with rejecting() as address:
         with worker_process(own_nats, tmp_path, SWARMBOARD_NATS_URL=address) as process:
             code, errors = await ended(process)
             assert code == 1, errors
             assert "NATS closed the connection for good" in errors
-        tasks.cancel_scope.cancel()
 
 
 async def test_a_wrong_agent_is_a_usage_error(own_nats: NatsServer, tmp_path: Path) -> None:
