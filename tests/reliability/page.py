@@ -57,6 +57,62 @@ def _crowd(found: Found) -> str:
     )
 
 
+def _soak(found: Found) -> str:
+    rows = [
+        (one["name"].replace("_", " "), *(f"{one[key]:,g}" for key in ("first", "last", "peak", "bound")))
+        for one in found["figures"]
+    ]
+    grown = sum(not one["holds"] for one in found["figures"])
+    return (
+        f"{found['minutes']:g} minutes, {found['runs']:,} runs, {found['tasks']:,} tasks, "
+        f"{sum(found['faults'].values()):,} faults of {len(found['faults'])} classes: "
+        f"**{len(found['failed'])} promises broken, {grown} figures grew**.\n\n"
+        + _table(("held", "median of the first third", "of the last third", "peak", "may be"), rows)
+    )
+
+
+def _backlog(found: Sequence[Found]) -> str:
+    rows = [
+        (
+            one["directions"],
+            f"{one['takeover_s']:,g}",
+            f"{one['takeover_cpu_s']:,g}",
+            one["cpu_us_per_task"]["coordinator"],
+            one["cpu_us_per_task"]["redis"],
+            one["cpu_us_per_task"]["all"],
+            f"{one['cpu_ratio']['all']:.2f}",
+            one["leader_bytes_per_direction"],
+            one["redis_bytes_per_direction"],
+        )
+        for one in found
+    ]
+    head = (
+        "waiting", "take-over, s", "of computing", "µs per task: coordinator", "Redis", "all processes",
+        "ratio",
+        "leader, bytes for each", "Redis, bytes for each",
+    )  # fmt: skip
+    return _table(head, rows)
+
+
+def _board(found: Sequence[Found]) -> str:
+    rows = [
+        (
+            one["artifacts"],
+            one["cpu_us_per_task"]["coordinator"],
+            one["cpu_us_per_task"]["redis"],
+            one["cpu_us_per_task"]["all"],
+            f"{one['cpu_ratio']['all']:.2f}",
+            *(f"{one['query_ms'][name]:.2f}" for name in ("newest", "of_a_type", "of_a_type_with_a_word")),
+        )
+        for one in found
+    ]
+    head = (
+        "artifacts", "µs per task: coordinator", "Redis", "all processes", "ratio",
+        "query of the newest, ms", "of a type", "with a word",
+    )  # fmt: skip
+    return _table(head, rows)
+
+
 def _model(found: Found) -> str:
     rows = [
         (
@@ -67,11 +123,22 @@ def _model(found: Found) -> str:
             one["runs"],
             "yes" if one["complete"] else "no",
         )
-        for name, one in found.items()
+        for name, one in found["worlds"].items()
     ]
-    return _table(
-        ("world", "states", "steps between them", "longest way", "states of the run", "to its end"), rows
-    )
+    walks = [
+        (name, one["walks"], one["steps"], one["deepest"], one["longest"])
+        for name, one in found["walks"].items()
+    ]
+    states = sum(one["states"] for one in found["worlds"].values())
+    seconds = sum(one["seconds"] for one in found["worlds"].values())
+    return "\n\n".join([
+        f"{states:,} states in {seconds:.0f} s of computing:",
+        _table(
+            ("world", "states", "steps between them", "longest way", "states of the run", "to its end"), rows
+        ),
+        f"{sum(one['walks'] for one in found['walks'].values()):,} walks, of which **all have ended**:",
+        _table(("world", "walks", "steps", "most with faults", "most without, to the end"), walks),
+    ])  # fmt: skip
 
 
 def _chaos(found: Found) -> str:
@@ -96,7 +163,15 @@ def _mutants(found: Found) -> str:
         f"{_by(counted, 'seeds')} by {found['seeds']} seeds of the simulation. "
         "— stands where a mode does not enter the function that is broken."
     )
-    return "\n".join([noticed, "", table, *aside])
+    return "\n".join([noticed, "", table, *aside, *_played_again(every)])
+
+
+def _played_again(mutants: Sequence[Found]) -> list[str]:
+    """Where those were played that were not played with the others."""
+    commits = sorted({one["at"] for one in mutants if "at" in one})
+    names = {at: [one["mutant"] for one in mutants if one.get("at") == at] for at in commits}
+    lines = [f"Played later, at “{at}”: {'; '.join(names[at])}." for at in commits]
+    return ["", *lines] if lines else []
 
 
 def _noticed(one: Found) -> bool:
@@ -136,6 +211,9 @@ PARTS = {
     "crowd": _crowd,
     "model": _model,
     "chaos": _chaos,
+    "soak": _soak,
+    "backlog": _backlog,
+    "board": _board,
     "mutants": _mutants,
 }
 
