@@ -105,8 +105,15 @@ SHELL: tuple[Mutant, ...] = (
     Mutant(
         "the newest journals are condensed, the oldest stay",
         "coordinator/condensing.py",
-        "await self._condense(names[: -self._kept])",
-        "await self._condense(names[self._kept :])",
+        "await self._condense(names[:gone])",
+        "await self._condense(names[-gone:])",
+        CONDENSING,
+    ),
+    Mutant(
+        "a journal is condensed for its age before its time",
+        "coordinator/condensing.py",
+        "if ms + self._age_ms > now_ms",
+        "if ms > now_ms",
         CONDENSING,
     ),
     Mutant(
