@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from coordinator.commands.shared import prepare
-from coordinator.doctor import local, servers
+from coordinator.doctor import local, servers, swarm
 from coordinator.doctor.check import Check
 from coordinator.embedded.programs import find_nats_server, find_redis_server
 from coordinator.embedded.servers import embedded_servers
@@ -24,7 +24,8 @@ MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": 
 @click.command("doctor", cls=Verb)
 @pass_invocation
 def command(invocation: Invocation) -> Exit:
-    """Check servers, versions, permissions, disk, clock and model, and print the fix for each failure.
+    """Check servers, versions, permissions, disk, clock, model and stranded tasks, and print the fix for each
+    failure.
 
     Where no servers are named and none run, the embedded ones are started for the length of the checks.
     """
@@ -64,7 +65,7 @@ async def examine(invocation: Invocation) -> Sequence[Check]:
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
     found = [*await servers.check_nats(settings), *await servers.check_redis(settings)]
-    return [*found, await servers.check_providers(settings)]
+    return [*found, await servers.check_providers(settings), *await swarm.check_tasks(settings)]
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ def test_all_is_well_with_servers_that_are(
     assert {"python", "full-text search", "nats", "nats version", "jetstream", "nats permissions"} <= set(
         statuses
     )
-    assert "providers" in statuses
+    assert {"providers", "tasks"} <= set(statuses)
     assert {"redis", "redis version", "redis persistence", "redis eviction", "clock"} <= set(statuses)
 
 

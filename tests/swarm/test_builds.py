@@ -7,7 +7,8 @@ import anyio
 
 from agents.agent import Agent, Context, Discovery, agent
 from blackboard.spec import AgentSpec, Budget, RunSpec
-from coordinator.builds import stranded
+from coordinator.builds import Offer, stranded
+from coordinator.doctor.swarm import of_run
 from coordinator.forking import Forking
 from coordinator.history import Point
 from coordinator.observations import Backlog
@@ -83,6 +84,41 @@ def test_waiting_tasks_are_stranded_while_no_worker_goes_on_from_them_and_end_on
             state = await hive.check(run)
             assert {task.build for task in state.tasks.values()} == {"b3"}
             assert set(paid.values()) == {1}
+
+    run_virtually(main)
+
+
+def test_the_doctor_names_tasks_that_no_living_worker_takes_and_what_to_do_for_each_agent():
+    async def main() -> None:
+        async with swarm() as hive:
+            coordinator = hive.start_coordinator()
+            hive.start_worker("old", orders("b1", Counter()), slots=TASKS)
+            await hive.submit(spec())
+            await anyio.sleep(WAIT_SECONDS / 2)
+            state = coordinator.leaders["run-1"].run.state
+            same = Offer(frozenset(["order"]), {"order": ("b1",)}, 1)
+            other = Offer(frozenset(["order"]), {"order": ("b2",)}, 1)
+            assert list(of_run(state, [other, same])) == []
+            (found,) = of_run(state, [other])
+            assert (found.status, found.detail.split(":")[0]) == ("warning", "6 of agent order in run run-1")
+            assert "builds there: b2 (1)" in found.detail
+            assert "start a worker with --build b1" in found.fix
+            (found,) = of_run(state, [])
+            assert "no living worker offers the agent" in found.detail
+
+    run_virtually(main)
+
+
+def test_an_agent_that_nobody_offers_is_named_though_its_tasks_have_no_journal():
+    async def main() -> None:
+        async with swarm() as hive:
+            coordinator = hive.start_coordinator()
+            hive.start_worker("other", {"else": orders("b1", Counter())["order"]})
+            await hive.submit(spec(tasks=2).model_copy(update={"agents": (AgentSpec(name="order"),)}))
+            await anyio.sleep(5)
+            tasks = coordinator.leaders["run-1"].run.state
+            found = list(of_run(tasks, [Offer(frozenset(["else"]), {}, 2)]))
+            assert [one.fix for one in found] == ["start a worker whose --agents have order"]
 
     run_virtually(main)
 
