@@ -88,7 +88,8 @@ def record(state: RunState, command: RecordSteps, env: Env) -> Decision:
     """
     request = command.request
     task = state.tasks.get(request.task)
-    if task is None or task.status not in OPEN or task.token != request.token:
+    lost = task is None or task.status not in OPEN or task.token != request.token
+    if task is None or lost or task.worker not in (None, request.worker):
         return _answer(command, RecordReply(verdict="stale", reason="the lease on the task moved on"))
     if any(step.kind == "answer" for step in request.steps):
         return _answer(command, RecordReply(verdict="conflict", reason="answers are recorded by the leader"))

@@ -56,11 +56,16 @@ def commit(run: Run, command: Commit, env: Env) -> Decision:
 
 
 def _stale(task: TaskRow | None, discovery: SwarmDiscovery) -> str:
-    """Why a result is refused; empty when it counts now or counted before under the same token."""
+    """Why a result is refused; empty when it counts now or counted before under the same token.
+
+    A store that came back older may have lost a claim: then another worker may hold the task under its token.
+    """
     if task is None:
         return "no such task"
     if task.token != discovery.token:
         return f"the task moved on to attempt {task.attempt}" if task.token else f"the task is {task.status}"
+    if task.worker is not None and task.worker != discovery.worker:
+        return f"worker {task.worker} claimed the task anew, as the first claim was lost"
     return ""
 
 

@@ -118,7 +118,8 @@ class Storm:
                 *[t for h in self.table.state.held.values() for t in h],
             ):
                 row = self.table.state.tasks[task]
-                self.table.commit(Lease(task=task, token=row.token), reward=0.5, exhausted=True)
+                lease, holder = Lease(task=task, token=row.token), row.worker or "w1"
+                self.table.commit(lease, worker=holder, reward=0.5, exhausted=True)
             self.table.conclude()
         raise AssertionError("the run did not end")
 

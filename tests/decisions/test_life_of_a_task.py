@@ -101,6 +101,20 @@ def test_a_late_result_from_a_lost_worker_is_refused_and_recorded(table):
     assert table.state.totals.artifacts == 0
 
 
+def test_after_a_rollback_that_lost_its_claim_a_worker_has_no_say_once_another_has_claimed_the_task(table):
+    """Both hold it under the one token of its dispatch."""
+    lease = table.dispatch()
+    assert table.claim(lease, worker="w2", incarnation="i2").granted == (lease,)
+    step = Step(kind="pure", path="pay", request="1")
+    request = RecordRequest(worker="w1", incarnation="i1", **lease.model_dump(), steps=(step,))
+    reply = table.do(RecordSteps(request, "source")).effects[0]
+    assert reply.message.verdict == "stale"
+    assert table.commit(lease, worker="w1", incarnation="i1", reward=1.0).verdict == "stale"
+    assert "w2 claimed the task anew" in table.log[-1].reason
+    assert table.commit(lease, worker="w2", incarnation="i2").verdict == "settled"
+    assert table.commit(lease, worker="w1", incarnation="i1").verdict == "stale"
+
+
 def test_a_lost_task_comes_back_ahead_of_new_work_with_a_new_attempt_and_token(table):
     lease = table.held()
     take_back(table, lease)

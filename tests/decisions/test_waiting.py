@@ -255,7 +255,8 @@ def test_the_answer_of_an_agent_is_its_first_artifact(table):
 def test_an_agent_that_fails_answers_with_its_failure(table):
     lease = table.held()
     suspend(table, lease, to_agent())
-    table.commit(asked_task(table), outcome="failed", failure={"kind": "user", "message": "no"})
+    failure = {"kind": "user", "message": "no"}
+    table.commit(asked_task(table), worker="w2", outcome="failed", failure=failure)
     assert answers(table)[0].failure.message == "no"
     assert table.task(lease).status == "queued"
 

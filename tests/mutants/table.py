@@ -122,6 +122,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "if False:",
     ),
     Mutant(
+        "a result counts whoever holds the task",
+        RESULTS,
+        "if task.worker is not None and task.worker != discovery.worker:",
+        "if False:",
+    ),
+    Mutant(
         "a repeated result is folded again",
         RESULTS,
         'if task.status in ("dispatched", "running"):\n        _settle',
