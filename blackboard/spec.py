@@ -90,6 +90,13 @@ class SharedJournal(Record):
     divergences: Count = 0
 
 
+class Beginning(Record):
+    """What a direction begins with that was changed in the run that it comes from, or further back."""
+
+    topic: str
+    inputs: tuple[Id, ...] = ()
+
+
 class Origin(Record):
     """Where a run comes from that shares the history of another.
 
@@ -110,10 +117,12 @@ class Origin(Record):
     changes: tuple[Change, ...] = ()
     journals: dict[Id, SharedJournal] = Field(default_factory=dict[Id, SharedJournal])
     """Those of tasks that had not ended, by task."""
+    inherited: dict[Id, Beginning] = Field(default_factory=dict[Id, Beginning])
+    """By direction, which is opened anew: it has the id of what was proposed, and begins as in the source."""
 
     def is_like(self, other: "Origin") -> bool:
         """Whether both say the same of where a run comes from, whenever they were read."""
-        apart = {"head", "journals"}
+        apart = {"head", "journals", "inherited"}
         return self.model_dump(exclude=apart) == other.model_dump(exclude=apart)
 
 
@@ -141,6 +150,10 @@ class RunSpec(Record):
     def namespace(self) -> str:
         """The run in whose name ids are derived."""
         return self.run if self.origin is None else self.origin.root
+
+    def inherited(self, direction: str) -> Beginning | None:
+        """What a direction that is opened here begins with, where the run's source was told otherwise."""
+        return None if self.origin is None else self.origin.inherited.get(direction)
 
     @property
     def builds(self) -> dict[str, str]:

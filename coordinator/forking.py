@@ -32,7 +32,7 @@ from coordinator.overrides import Overrides, Replacement, changed, changes
 from coordinator.reading import step_row_keys
 from coordinator.records import Records, operator_query
 from coordinator.reopening import append_until_definite
-from coordinator.replacing import Given, given
+from coordinator.replacing import Given, given, inherited, replaced_in
 from coordinator.submit import RETRY_AFTER_SECONDS, check
 from protocol import subjects
 from protocol.artifacts import Artifact
@@ -93,6 +93,7 @@ class Forking:
             task=point.task,
             step=point.step,
             changes=made,
+            inherited=dict(new.inherited),
         )
         known = (await self.store.rows(run, "run", ["spec"])).get("spec")
         if known is not None:
@@ -135,9 +136,11 @@ class Forking:
         self, read: Source, part: Part, point: Point, inputs: Mapping[str, Replacement], now_ms: int
     ) -> Given:
         others = [by.artifact for by in inputs.values() if by.artifact is not None]
-        named = await self.store.artifacts(read.spec.run, [*inputs, *others])
+        earlier = replaced_in(read.spec)
+        named = await self.store.artifacts(read.spec.run, [*inputs, *others, *earlier])
         known = {identity: decode_artifact(data) for identity, data in named.items()}
-        return given(read, part, point.task, inputs, known, now_ms)
+        own = given(read, part, point.task, inputs, known, now_ms)
+        return inherited(read, part, own, known, now_ms)
 
     async def _deadline(self, spec: RunSpec, now_ms: int) -> int | None:
         """As much time as the source had from its creation."""
@@ -179,12 +182,13 @@ class Forking:
         return found
 
     async def _brought(self, run: str, part: Part, new: Given) -> Brought:
-        """What was given to the source stays where a direction begins with it."""
+        """What was given to the source stays where a direction begins with it, now or when it is opened."""
         recorded = [task for task in part.ended.values() if task.steps]
         chosen = [*part.ended, *part.under_way]
         choices = await self.store.rows(run, "choice", chosen)
         artifacts: dict[str, list[Artifact]] = defaultdict(list)
-        inputs = {one for row in part.directions.values() for one in row.inputs}
+        begun = (*part.directions.values(), *new.inherited.values())
+        inputs = {one for row in begun for one in row.inputs}
         stay: list[Artifact] = []
         posted = [one async for one in Records(self.store).artifacts(run, operator_query(), now_ms=0)]
         for artifact in reversed(posted):

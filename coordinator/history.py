@@ -7,6 +7,7 @@ to its rows like any other, and statistics, totals and indexes follow from what 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 from blackboard import events as ev
@@ -16,7 +17,7 @@ from blackboard.spec import Change, RunSpec
 from blackboard.state import DirectionRow, InquiryRow, TaskRow
 from protocol.artifacts import Artifact
 from protocol.errors import InvalidMessage
-from protocol.ids import derive
+from protocol.ids import derive, direction_id, finish_topic
 from protocol.messages import Step, Usage
 
 STEPS_PER_EVENT = 1000
@@ -83,13 +84,15 @@ def before(source: Source, point: Point) -> Part:
     finishers = {agent.name for agent in source.spec.agents if agent.trigger == "finish"}
     last = next(row for row in source.directions if row.id == target.direction)
     part.finishing = target.agent in finishers and last.inquiry is None
-    part.rounds = _round(last) if part.finishing else 0
+    part.rounds = _round(source.spec, last) if part.finishing else 0
     visits = _visits(source)
     for row in source.directions:
         if row.task is not None and row.task not in part.ended:
             continue
         finishes = row.agent in finishers and row.task is None
-        if finishes and not (part.finishing and _round(row) == part.rounds and row.opened <= last.opened):
+        if finishes and not (part.finishing and row.opened <= last.opened):
+            continue
+        if finishes and _round(source.spec, row) != part.rounds:
             continue
         part.directions[row.id] = row
         for task in visits[row.id]:
@@ -124,10 +127,10 @@ def _visits(source: Source) -> Mapping[str, Sequence[TaskRow]]:
     return visits
 
 
-def _round(row: DirectionRow) -> int:
-    """In which round of the finishing agents a direction of theirs was opened: its topic counts them."""
-    number = row.topic.partition(" ")[2]
-    return int(number) - 1 if number else 0
+def _round(spec: RunSpec, row: DirectionRow) -> int:
+    """In which round of the finishing agents a direction was opened: its id tells, whatever its topic."""
+    ids = (direction_id(spec.namespace, row.agent, finish_topic(rounds)) for rounds in count())
+    return next(rounds for rounds, identity in enumerate(ids) if identity == row.id)
 
 
 def whole_prefix(steps: Sequence[Step]) -> int:

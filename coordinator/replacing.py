@@ -5,13 +5,13 @@ its own, with the content of another or with what an operator gives. The artifac
 too, for others have used it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from pydantic import JsonValue
 
-from blackboard.spec import Change
+from blackboard.spec import Beginning, Change, RunSpec
 from blackboard.state import DirectionRow
 from coordinator.history import Part, Source
 from coordinator.overrides import Replacement, beginning
@@ -32,6 +32,8 @@ class Given:
     artifacts: tuple[Artifact, ...] = ()
     bodies: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """Content that travels apart and that the source has not, by digest."""
+    inherited: Mapping[str, Beginning] = field(default_factory=dict[str, Beginning])
+    """By direction that is opened anew, what the source was told to begin it with."""
 
 
 def given(
@@ -66,6 +68,42 @@ def given(
             artifacts.append(new)
         changes.append(Change(what="input", of=task or "", was=old.id, now=new.id))
     return Given(tuple(changes), tuple(artifacts), bodies)
+
+
+def replaced_in(spec: RunSpec) -> Sequence[str]:
+    """The artifacts that a run has had replaced, and those that it got instead."""
+    changes = spec.origin.changes if spec.origin else ()
+    return [str(one) for change in changes if change.what == "input" for one in (change.was, change.now)]
+
+
+def inherited(source: Source, part: Part, own: Given, known: Mapping[str, Artifact], now_ms: int) -> Given:
+    """Adds what the source, and those before it, were told of directions that are not shared.
+
+    What stood in the place of an input and was posted by a task becomes the new run's own: that task may
+    begin anew, and later. `known` are the artifacts that the changes of the source's origin name.
+    """
+    origin = source.spec.origin
+    if origin is None:
+        return own
+    rows = {row.id: row for row in source.directions}
+    begin = {of: how for of, how in origin.inherited.items() if of not in part.directions}
+    copies: list[Artifact] = []
+    for change in origin.changes:
+        if change.what not in ("topic", "input"):
+            continue
+        row = rows[source.tasks[change.of].direction]
+        if row.id in part.directions:
+            continue
+        begin.setdefault(row.id, Beginning(topic=row.topic, inputs=row.inputs))
+        if change.what == "input" and not known[str(change.now)].given:
+            copy = _for(change.of, row, known[str(change.was)], known[str(change.now)], now_ms)
+            copies.append(copy)
+            begin[row.id] = _with_input(begin[row.id], str(change.now), copy.id)
+    return replace(own, artifacts=(*own.artifacts, *copies), inherited=begin)
+
+
+def _with_input(begin: Beginning, was: str, now: str) -> Beginning:
+    return begin.model_copy(update={"inputs": tuple(now if one == was else one for one in begin.inputs)})
 
 
 def _input(where: str, direction: DirectionRow, identity: str, known: Mapping[str, Artifact]) -> Artifact:

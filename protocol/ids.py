@@ -64,6 +64,11 @@ def direction_id(run: str, agent: str, topic: str, inputs: tuple[str, ...] = ())
     return derive("dir", run, agent, normalise_topic(topic), *sorted(inputs))
 
 
+def finish_topic(rounds: int) -> str:
+    """The topic under which the finishing agents' directions have their ids, after so many earlier rounds."""
+    return f"finish {rounds + 1}" if rounds else "finish"
+
+
 def inquiry_id(task: str, path: str, request: str, occurrence: int) -> str:
     """The same wait of a task is the same inquiry, in every attempt."""
     return derive("inq", task, path, request, str(occurrence))

@@ -10,7 +10,7 @@ from coordinator.decision import Decision, Env, Judge
 from coordinator.frontier.stopping import StoppingRule, retirement
 from coordinator.run import Run
 from protocol.artifacts import Artifact
-from protocol.ids import direction_id
+from protocol.ids import direction_id, finish_topic
 from protocol.messages import FollowUp
 
 
@@ -92,12 +92,13 @@ def _opened(
     state: RunState, task: TaskRow | None, proposal: FollowUp, identity: str, env: Env
 ) -> ev.DirectionOpened:
     agent = state.agents.get(proposal.agent)
+    changed = state.spec.inherited(identity)
     return ev.DirectionOpened(
         at_ms=env.now_ms,
         direction=identity,
         agent=proposal.agent,
-        topic=proposal.topic,
-        inputs=tuple(sorted(set(proposal.inputs))),
+        topic=changed.topic if changed else proposal.topic,
+        inputs=changed.inputs if changed else tuple(sorted(set(proposal.inputs))),
         parent=task.direction if task else None,
         task=task.id if task else None,
         prior_micro=None if proposal.prior is None else round(proposal.prior * MICRO),
@@ -159,4 +160,4 @@ def finishers(state: RunState) -> frozenset[str]:
 
 def _round(state: RunState) -> str:
     """The topic of the finishing agents: another one for each time that the run was reopened for them."""
-    return "finish" if not state.totals.rounds else f"finish {state.totals.rounds + 1}"
+    return finish_topic(state.totals.rounds)

@@ -13,9 +13,11 @@ from blackboard.encoding import decode_artifact
 from blackboard.memory import MemoryStore
 from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.state import TaskRow
+from coordinator.commands.compare import compared_runs
 from coordinator.forking import Forking, Parted
 from coordinator.history import Point
 from coordinator.overrides import Overrides
+from coordinator.records import Records
 from protocol.artifacts import artifact
 from protocol.errors import InvalidMessage, NotFound
 from protocol.messages import FollowUp, QueryRequest, Usage
@@ -243,6 +245,49 @@ def test_a_fork_of_a_fork_shares_what_both_share_and_keeps_the_ids_of_the_first(
         state = await hive.check("run-3")
         assert state.tasks[task.id].shared.model_calls == 5
         assert state.tasks.keys() == (await hive.task_rows("run-1")).keys()
+
+    with_finished_run(test)
+
+
+def test_a_direction_that_a_fork_changed_is_opened_so_in_replays_and_forks_of_it():
+    async def test(hive: Swarm, world: World) -> None:
+        task = await talk_of(hive, "a++")
+        await part(hive, "fork", Point(task.id), topic="xyz")
+        await hive.ended("run-2")
+        world.calls.clear()
+        for source, run in (("run-2", "run-3"), ("run-3", "run-4")):
+            assert (await part(hive, "replay", Point(), source, run)).created
+            await hive.ended(run)
+            assert world.calls == []
+            assert (await talk_of(hive, "xyz", run)).id == task.id
+            assert (await compared_runs(Records(hive.store), source, run)).same
+            await hive.check(run)
+        first = await talk_of(hive, "a", "run-4")
+        assert not (await part(hive, "replay", Point(), "run-3", "run-4")).created
+        await part(hive, "fork", Point(first.id), "run-4", "run-5", model="new")
+        await hive.ended("run-5")
+        assert [call for call in world.calls if "xyz" in call] == [
+            f"run-5 xyz {turn} new" for turn in range(CALLS)
+        ]
+        again = await part(hive, "fork", Point(task.id), "run-5", "run-6", topic="uvw")
+        assert (again.spec.origin.changes[0].was, again.spec.origin.inherited) == ("xyz", {})
+        await hive.ended("run-6")
+        assert (await talk_of(hive, "uvw", "run-6")).id == task.id
+
+    with_finished_run(test)
+
+
+def test_a_finishing_agent_that_a_fork_gave_another_topic_is_forked_and_replayed_with_it():
+    async def test(hive: Swarm, world: World) -> None:
+        (task,) = [one for one in (await hive.task_rows("run-1")).values() if one.agent == "sum"]
+        await part(hive, "fork", Point(task.id), topic="all of it")
+        await hive.ended("run-2")
+        await part(hive, "fork", Point(task.id), "run-2", "run-3", goal="sum up otherwise")
+        await part(hive, "replay", Point(), "run-2", "run-4")
+        for run in ("run-3", "run-4"):
+            await hive.ended(run)
+            assert (await talk_of(hive, "all of it", run)).id == task.id
+            assert (await hive.check(run)).totals.tasks == {"done": 7}
 
     with_finished_run(test)
 

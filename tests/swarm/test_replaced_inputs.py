@@ -242,6 +242,29 @@ def test_a_fork_of_the_fork_keeps_what_was_given_and_may_replace_it_in_turn():
     with_judged_run(test)
 
 
+@pytest.mark.parametrize("by", ["content", "artifact"])
+def test_replays_of_a_whole_fork_begin_the_task_with_what_was_given_to_it_there(by: str):
+    async def test(hive: Swarm, world: World) -> None:
+        task, old, knife = await judged(hive, "late"), await clue(hive, "late"), await clue(hive, "knife")
+        given = {"payload": {"text": LARGE}} if by == "content" else {"artifact": knife.id}
+        await part(hive, "fork", Point(task.id), inputs={old.id: given})
+        await hive.ended("run-2")
+        world.calls.clear()
+        for source, run in (("run-2", "run-3"), ("run-3", "run-4")):
+            await part(hive, "replay", Point(), source, run)
+            await hive.ended(run)
+            assert await told(hive, run) == await told(hive, "run-2")
+            (new,) = [one for one in (await board(hive, run)).values() if one.given]
+            assert (await hive.directions(run))[task.direction].inputs == (new.id,)
+            assert (new.producer.task, new.digest == old.digest) == (task.id, False)
+            await hive.check(run)
+            verdict = await verify(hive.store, run)
+            assert (verdict.proven, verdict.differences) == (True, [])
+        assert world.calls == []
+
+    with_judged_run(test)
+
+
 def test_the_same_content_under_the_same_id_is_the_same_fork_and_other_content_is_another():
     async def test(hive: Swarm, world: World) -> None:
         task, old = await judged(hive, "rope"), await clue(hive, "rope")
