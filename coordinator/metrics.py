@@ -95,6 +95,7 @@ class CoordinatorMetrics:
             seen.Republished: lambda it: self.republished.inc(it.tasks),
             seen.ProviderSeen: lambda it: self.provider_open.labels(it.provider).set(not it.closed),
             seen.LimitSeen: self._on_limit,
+            seen.OtherLimits: lambda it: self.other_limits.set(it.coordinators),
             seen.Refused: lambda it: self.refusals.labels(it.what, it.reason).inc(),
         }
 
@@ -202,6 +203,11 @@ class CoordinatorMetrics:
             "swarmboard_limit_permits",
             "Permits of an agent's or a model's limit in the whole swarm.",
             ["kind", "name", "state"],
+            registry=registry,
+        )
+        self.other_limits = Gauge(
+            "swarmboard_coordinators_with_other_limits",
+            "Coordinators that were started with other limits than this one.",
             registry=registry,
         )
         for what in get_args(seen.RefusedThing):

@@ -204,6 +204,13 @@ class LimitSeen:
     waiting: int
 
 
+@plain
+class OtherLimits:
+    """How many coordinators were started with other limits of agents and models than this one."""
+
+    coordinators: int
+
+
 Observation = (
     LeaderGained
     | LeaderLost
@@ -223,6 +230,7 @@ Observation = (
     | WorkersSeen
     | ProviderSeen
     | LimitSeen
+    | OtherLimits
 )
 
 Observers = Fanout[Observation]

@@ -7,6 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard.store import BlackboardStore
+from coordinator.agreement import Agreement
 from coordinator.allotment import Slots, allot, offered
 from coordinator.allowances import Allowances
 from coordinator.board import Board, Epilogue
@@ -20,7 +21,7 @@ from coordinator.heads import Heads
 from coordinator.leader import Leader
 from coordinator.limiter import Limiter
 from coordinator.liveness import Fleet, Patience
-from coordinator.observations import BusDrift, Observers, Refused, WorkersSeen
+from coordinator.observations import BusDrift, Observers, OtherLimits, Refused, WorkersSeen
 from coordinator.office import Office, Post, Shares
 from coordinator.providers import Providers
 from coordinator.responses import take_responses
@@ -81,6 +82,7 @@ class Coordinator:
         self._providers = Providers(self._office)
         self._elections = Elections(self._office)
         self._limiter = Limiter(self._office, self._elections)
+        self._agreement = Agreement(settings.limits)
         self._demands: dict[str, tuple[Demand, float]] = {}
         self._bus_answered = True
         self._tasks: TaskGroup
@@ -191,7 +193,9 @@ class Coordinator:
             self._office.observers.notify(Refused("message", "invalid"))
             return
         if demand.coordinator != self._office.post.name:
-            self._demands[demand.run] = (demand, anyio.current_time())
+            now = anyio.current_time()
+            self._demands[demand.run] = (demand, now)
+            self._agreement.note(demand.coordinator, demand.limits, now)
             self._heads.note(demand.run, demand.head)
 
     def _share(self) -> None:
@@ -251,6 +255,7 @@ class Coordinator:
                     run=run,
                     wanted=self._wanted(leader, now_ms),
                     head=leader.head,
+                    limits=self._agreement.digest,
                     sent_ms=now_ms,
                 )
                 office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])
@@ -271,6 +276,7 @@ class Coordinator:
         self._office.observers.notify(
             WorkersSeen(counts["alive"], counts["busy"], counts["draining"], counts["silent"], slots, free)
         )
+        self._office.observers.notify(OtherLimits(self._agreement.differing(now)))
 
     async def _ensure_streams(self) -> None:
         drifts = await self._office.transport.ensure(

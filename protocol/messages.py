@@ -656,4 +656,6 @@ class Demand(Record):
     """Slots that the run could keep busy now, by agent: running, dispatched and ready."""
     head: Count = 0
     """Number of the run's last committed event, so that whoever leads next knows what a store has lost."""
+    limits: str = ""
+    """Digest of the coordinator's limits of agents and models, which must be the same for all of them."""
     sent_ms: Count = 0

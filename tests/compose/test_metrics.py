@@ -37,6 +37,7 @@ COORDINATOR_SAW: tuple[at_coordinator.Observation, ...] = (
     at_coordinator.WorkersSeen(alive=1, busy=2, draining=0, silent=1, slots=8, free_slots=3),
     at_coordinator.ProviderSeen("openai", closed=False),
     at_coordinator.LimitSeen("model", "openai/*", 3, 2),
+    at_coordinator.OtherLimits(1),
     at_coordinator.LeaderLost("run-1", "stale"),
 )
 WORKER_SAW: tuple[at_worker.Observation, ...] = (
@@ -95,6 +96,7 @@ def test_every_observation_is_counted() -> None:
         ("swarmboard_workers", {"state": "silent"}, 1),
         ("swarmboard_provider_open", {"provider": "openai"}, 1),
         ("swarmboard_limit_permits", {"kind": "model", "name": "openai/*", "state": "waiting"}, 2),
+        ("swarmboard_coordinators_with_other_limits", {}, 1),
         ("swarmboard_refusals_total", {"what": "result", "reason": "stale"}, 1),
     ],
 )

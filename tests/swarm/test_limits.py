@@ -5,16 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import anyio
+import pytest
 
 from agents.agent import Agent, Context, Discovery, agent
 from blackboard.memory import MemoryStore
 from blackboard.spec import AgentSpec, RunSpec
+from coordinator.agreement import FORGOTTEN_SECONDS, Agreement
+from coordinator.observations import OtherLimits
 from coordinator.quotas import QuotaRecord
 from coordinator.settings import Limits, Settings
 from protocol.errors import StoreUnavailable
 from protocol.limits import Limit, Portion, Quotas
 from protocol.messages import FollowUp
 from tests.support.swarm import WHOLE_LOGS, Swarm, swarm
+from tests.support.virtual import run_virtually
 from tests.worker.rig import virtually
 
 
@@ -273,3 +277,46 @@ async def test_other_agents_have_the_slots_that_a_limit_leaves() -> None:
         await all_done(one, "a", "b", "other")
         assert meter.most == 1
         assert free.most >= 7
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == "coordinator.agreement"]
+
+
+def others(hive: Swarm) -> int:
+    """The latest words of both coordinators together."""
+    return sum(one.coordinators for one in [one for one in hive.seen if isinstance(one, OtherLimits)][-2:])
+
+
+def test_coordinators_that_were_started_with_other_limits_tell_once_until_they_have_the_same(caplog):
+    async def main() -> None:
+        async with swarm(settings=limited(agents={"work": {"concurrent": 2}})) as hive:
+            hive.start_coordinator("c1")
+            await hive.submit(spec("run-1", 1))
+            await anyio.sleep(10)
+            hive.settings = limited(agents={"work": {"concurrent": 3}})
+            hive.start_coordinator("c2")
+            await anyio.sleep(10)
+            assert others(hive) == 1, "c2 leads nothing, and hears of c1"
+            (warning,) = warnings(caplog)
+            assert "coordinator c1 was started with other limits (limits.agents, limits.models," in warning
+            assert "start all coordinators with the same" in warning
+            hive.kill("c1")
+            hive.settings = limited(agents={"work": {"concurrent": 3}}, reply_bytes=8192)
+            hive.start_coordinator("c3")
+            await anyio.sleep(FORGOTTEN_SECONDS + 20)
+            assert others(hive) == 0, "c1 is forgotten, and the size of replies is everybody's own"
+            assert len(warnings(caplog)) == 1
+
+    run_virtually(main)
+
+
+def test_a_coordinator_is_warned_of_again_when_its_limits_change_and_not_when_it_says_nothing(caplog):
+    one, same, other = (
+        Agreement(Limits.model_validate({"models": {"m": {"concurrent": n}}})) for n in (1, 1, 2)
+    )
+    third = Agreement(Limits(permit_seconds=20))
+    for now, digest in enumerate((same.digest, other.digest, other.digest, "", third.digest, same.digest)):
+        one.note("c2", digest, now)
+        assert one.differing(now) == (1 <= now <= 4)
+    assert len(warnings(caplog)) == 2
