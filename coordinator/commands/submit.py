@@ -17,7 +17,7 @@ from coordinator.output import emit_json, message
 from coordinator.pricing import table_of, unpriced
 from coordinator.records import Records
 from coordinator.settings import Settings
-from coordinator.submit import submit
+from coordinator.submit import check, submit
 from protocol.errors import InvalidMessage, InvalidSettings
 from protocol.exits import Exit
 from protocol.messages import FollowUp
@@ -102,6 +102,7 @@ def read_spec(source: str) -> RunSpec:
     """
     try:
         spec, unknown = spec_from(read_file("--spec", source))
+        check(spec)
     except InvalidMessage as error:
         where = "" if error.field == "message" else f"{error.field}: "
         name = "standard input" if source == "-" else source
