@@ -38,9 +38,11 @@ DIRECTION = ["topic", "parent", "visits", "mean_reward"]
 @contextmanager
 def servers(shell: Shell) -> Generator[None]:
     """The servers and a coordinator, without workers: for a look at what is there."""
-    up = shell.start("up", "--workers", "0")
+    up = shell.start("up", "--workers", "0", "--json")
     try:
-        line_with(up, "up: data in")
+        assert up.stdout is not None
+        found = json.loads(up.stdout.readline())
+        assert list(found) == ["data", "http_port", "workers"]
         yield
         assert stop(up).code == 0
     finally:
