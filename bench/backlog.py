@@ -18,29 +18,26 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio
 from board_growth import cpu_us, numbers
 from crawler import AGENT, page
 from footprint import resident
-from ours import FOLDER, wait_until_ready
+from ours import NOTHING_PUT_AWAY, swarm
 from prefill import Brought, Prefill
-from processes import Servers, process, read_json, servers
+from processes import Servers, servers
 
 from blackboard.encoding import decode_event, decode_totals
 from blackboard.events import TaskDispatched
 from blackboard.spec import AgentSpec, RunSpec
 from blackboard.store import BlackboardStore
 from coordinator import connections
-from coordinator.settings import Settings, load
+from coordinator.settings import Settings
 from protocol import subjects
 from protocol.messages import FollowUp
 
-BIN = Path(sys.executable).parent
 OPENED_AT_ONCE = 1_000
 WARM_UP_TASKS = 500
 PARTS = 5
@@ -151,22 +148,8 @@ async def measure(settings: Settings, pids: Mapping[str, int], directions: int, 
 
 
 def run(on: Servers, directions: int, tasks: int) -> Figures:
-    environment = {
-        "SWARMBOARD_NATS_URL": on.nats_url,
-        "SWARMBOARD_REDIS_URL": on.redis_url,
-        "SWARMBOARD_DATA_FOLDER": str(on.folder / "data"),
-        "SWARMBOARD_RETENTION_LOG_EVENTS": "100000000",  # nobody puts away what was filled in
-        "PYTHONPATH": str(FOLDER),
-    }
-    with ExitStack() as stack:
-        leader = stack.enter_context(
-            process([BIN / "coordinator", "--json", "serve", "--port", 0], on.log, environment)
-        )
-        wait_until_ready(int(read_json(leader)["http_port"]))
-        call = [BIN / "worker", "--agents", "crawler", "--concurrency", 64, "--name", "bench"]
-        worker = stack.enter_context(process(call, on.log, environment))
-        settings = load({}, environ=environment, folder=on.folder).settings
-        pids = {"coordinator": leader.pid, "worker": worker.pid, **on.pids}
+    with swarm(on, AGENT, slots=64, log_events=NOTHING_PUT_AWAY) as (settings, leader, workers):
+        pids = {"coordinator": leader, "worker": workers[0], **on.pids}
         return anyio.run(measure, settings, pids, directions, tasks)
 
 

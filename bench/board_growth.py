@@ -13,19 +13,17 @@ import json
 import random
 import secrets
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import anyio
-from ours import FOLDER, wait_until_ready
+from ours import NOTHING_PUT_AWAY, swarm
 from poster import TYPE, text_of
 from prefill import Brought, Prefill
-from processes import Servers, process, read_json, servers
+from processes import Servers, servers
 
 from agents.board import Board
 from agents.identity import Identity
@@ -35,12 +33,11 @@ from blackboard.spec import AgentSpec, Budget, RunSpec
 from blackboard.store import BlackboardStore
 from coordinator import connections
 from coordinator.clock import SystemClock
-from coordinator.settings import Settings, load
+from coordinator.settings import Settings
 from protocol import subjects
 from protocol.messages import ArtifactDraft, FollowUp
 from protocol.transport.contract import Transport
 
-BIN = Path(sys.executable).parent
 RUN_SECONDS = 600
 POLL_SECONDS = 0.002
 WARM_UP_TASKS = 300
@@ -157,22 +154,8 @@ async def measure(
 
 
 def run(on: Servers, sizes: Sequence[int], tasks: int, rounds: int) -> dict[int, Figures]:
-    environment = {
-        "SWARMBOARD_NATS_URL": on.nats_url,
-        "SWARMBOARD_REDIS_URL": on.redis_url,
-        "SWARMBOARD_DATA_FOLDER": str(on.folder / "data"),
-        "SWARMBOARD_RETENTION_LOG_EVENTS": "100000000",  # nobody puts away what was filled in
-        "PYTHONPATH": str(FOLDER),
-    }
-    with ExitStack() as stack:
-        leader = stack.enter_context(
-            process([BIN / "coordinator", "--json", "serve", "--port", 0], on.log, environment)
-        )
-        wait_until_ready(int(read_json(leader)["http_port"]))
-        call = [BIN / "worker", "--agents", "poster", "--concurrency", 64, "--name", "bench"]
-        worker = stack.enter_context(process(call, on.log, environment))
-        settings = load({}, environ=environment, folder=on.folder).settings
-        pids = {"coordinator": leader.pid, "worker": worker.pid, **on.pids}
+    with swarm(on, "poster", slots=64, log_events=NOTHING_PUT_AWAY) as (settings, leader, workers):
+        pids = {"coordinator": leader, "worker": workers[0], **on.pids}
         return anyio.run(measure, settings, pids, sizes, tasks, rounds)
 
 

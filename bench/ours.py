@@ -4,8 +4,8 @@ import secrets
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
@@ -24,30 +24,41 @@ FOLDER = Path(__file__).parent
 BIN = Path(sys.executable).parent
 READY_SECONDS = 20
 RUN_SECONDS = 300
+NOTHING_PUT_AWAY = 100_000_000
+"""Events that a log may hold, where what was filled in must stay as it is."""
 
 
-def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
-    """One run of `tasks` visits of one direction; its slots are what is in flight."""
+@contextmanager
+def swarm(
+    on: Servers, agent: str, *, slots: int, log_events: int, workers: int = 1
+) -> Generator[tuple[Settings, int, Sequence[int]]]:
+    """A coordinator, and then workers that offer an agent of this folder; the process ids of both."""
     environment = {
         "SWARMBOARD_NATS_URL": on.nats_url,
         "SWARMBOARD_REDIS_URL": on.redis_url,
         "SWARMBOARD_DATA_FOLDER": str(on.folder / "data"),
-        "SWARMBOARD_RETENTION_LOG_EVENTS": str(10 * tasks + 1_000),  # `measure` reads all of it
+        "SWARMBOARD_RETENTION_LOG_EVENTS": str(log_events),
         "PYTHONPATH": str(FOLDER),
     }
-    slots = -(-in_flight // workers)
     with ExitStack() as stack:
         leader = stack.enter_context(
             process([BIN / "coordinator", "--json", "serve", "--port", 0], on.log, environment)
         )
         wait_until_ready(int(read_json(leader)["http_port"]))
-        call = [BIN / "worker", "--agents", "noop", "--concurrency", slots, "--name"]
+        call = [BIN / "worker", "--agents", agent, "--concurrency", slots, "--name"]
         fleet = [
-            stack.enter_context(process([*call, f"bench-{number}"], on.log, environment))
+            stack.enter_context(process([*call, f"bench-{number}"], on.log, environment)).pid
             for number in range(workers)
         ]
-        watch = Stopwatch(on, coordinators=[leader.pid], workers=[worker.pid for worker in fleet])
-        settings = load({}, environ=environment, folder=on.folder).settings
+        yield load({}, environ=environment, folder=on.folder).settings, leader.pid, fleet
+
+
+def run_ours(on: Servers, workers: int, in_flight: int, tasks: int) -> Figures:
+    """One run of `tasks` visits of one direction; its slots are what is in flight."""
+    slots = -(-in_flight // workers)
+    log_events = 10 * tasks + 1_000  # `measure` reads all of it
+    with swarm(on, "noop", slots=slots, log_events=log_events, workers=workers) as (settings, leader, fleet):
+        watch = Stopwatch(on, coordinators=[leader], workers=fleet)
         spec = RunSpec(
             run=f"bench-{secrets.token_hex(4)}",
             goal="do nothing, often",

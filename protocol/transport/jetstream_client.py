@@ -21,6 +21,7 @@ RawHandler = Callable[[bytes, bytes, bytes, bytes | None], None]
 PING = b"PING\r\n"
 HEADER_LINE = b"NATS/1.0\r\n"
 MESSAGE_ID = "Nats-Msg-Id"
+_ID_BLOCK = HEADER_LINE + MESSAGE_ID.encode() + b": %b\r\n\r\n"
 _UNSAFE_SUBJECT = re.compile(r"\s")
 
 
@@ -36,7 +37,7 @@ def message_id_block(message_id: str) -> bytes:
     """The headers of a message that has its id alone. :raises ValueError: when that holds a line break."""
     if not message_id.isprintable():
         raise ValueError("a header must not hold a line break")
-    return b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % message_id.encode()
+    return _ID_BLOCK % message_id.encode()
 
 
 def parse_headers(block: bytes | None) -> dict[str, str]:
