@@ -8,12 +8,9 @@ from anyio.abc import TaskGroup
 
 from blackboard.store import BlackboardStore
 from coordinator.agreement import Agreement
-from coordinator.allotment import Slots, allot, offered
 from coordinator.allowances import Allowances
 from coordinator.board import Board, Epilogue
-from coordinator.builds import Offer
 from coordinator.clock import Clock
-from coordinator.decisions.dispatch import wanted
 from coordinator.elections import Elections
 from coordinator.forwarding import forward_bare_roots
 from coordinator.gates import Gates
@@ -21,27 +18,20 @@ from coordinator.heads import Heads
 from coordinator.leader import Leader
 from coordinator.limiter import Limiter
 from coordinator.liveness import Fleet, Patience
-from coordinator.observations import BusDrift, Observers, OtherLimits, Refused, WorkersSeen
+from coordinator.observations import BusDrift, Observers, Refused
 from coordinator.office import Office, Post, Shares
 from coordinator.providers import Providers
 from coordinator.responses import take_responses
 from coordinator.settings import Settings
+from coordinator.sharing import Sharing
 from coordinator.topology import streams
 from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage, StoreUnavailable, TransportUnavailable
 from protocol.limits import LimitTable
-from protocol.messages import Control, Demand, Held, Refusal, SwarmHeartbeat
+from protocol.messages import Control, Held, Refusal, SwarmHeartbeat
 from protocol.transport.contract import Message, Transport
 
-DEMAND_SECONDS = 1.0
-ANY_NUMBER = 1_000_000
-"""What a new run is taken to want until its leader has said so."""
-SHARES_SECONDS = 0.25
-"""How often slots are split. Not at each beat: it takes a look at every worker, and a thousand of them beat a
-hundred times a second."""
-SHARES_PAUSE_SECONDS = 0.02
-"""Between two splits, however many runs find a leader."""
 TOPOLOGY_SECONDS = 10.0
 BUS_RETRY_SECONDS = 1.0
 BUS_FAILURES = 2
@@ -62,9 +52,6 @@ class Coordinator:
         name: str,
     ) -> None:
         liveness = settings.liveness
-        self._shares = Shares()
-        self._heads = Heads()
-        self._gates = Gates()
         self._fleet = Fleet(Patience(liveness.silence_seconds, liveness.grace_seconds))
         self._office = Office(
             store,
@@ -74,16 +61,15 @@ class Coordinator:
             self._fleet,
             observers,
             Post(transport, clock, name, clock.token()),
-            self._shares,
-            self._heads,
-            self._gates,
+            Shares(),
+            Heads(),
+            Gates(),
             Allowances(LimitTable(settings.limits.agents)),
         )
         self._providers = Providers(self._office)
         self._elections = Elections(self._office)
         self._limiter = Limiter(self._office, self._elections)
-        self._agreement = Agreement(settings.limits)
-        self._demands: dict[str, tuple[Demand, float]] = {}
+        self._sharing = Sharing(self._office, self._elections, Agreement(settings.limits))
         self._bus_answered = True
         self._tasks: TaskGroup
         self._epilogue: Epilogue
@@ -111,8 +97,8 @@ class Coordinator:
             await self._listen(stack)
             await self._read_stored_beats()
             tasks.start_soon(self._elections.hold, tasks, name="elections")
-            tasks.start_soon(self._share_regularly, name="shares")
-            tasks.start_soon(self._tell_demand_regularly, name="demand")
+            tasks.start_soon(self._sharing.split, name="shares")
+            tasks.start_soon(self._sharing.tell, name="demand")
             tasks.start_soon(self._providers.watch, name="providers")
             tasks.start_soon(self._limiter.watch, name="limits")
             tasks.start_soon(self._ensure_regularly, name="topology")
@@ -130,7 +116,7 @@ class Coordinator:
             await stack.enter_async_context(transport.subscribe(subject, handler, queue="board"))
         handlers: dict[str, Callable[[Message], None]] = {
             subjects.heartbeat("*"): self._on_beat,
-            subjects.DEMAND: self._on_demand,
+            subjects.DEMAND: self._sharing.hear,
             subjects.RUNS: lambda _: self._elections.ring(),
             subjects.BREAKERS: self._providers.hear,
         }
@@ -185,98 +171,6 @@ class Coordinator:
             return
         drops = tuple(lease for lease in leases if lease.state == "running")
         self._office.post.control(worker, Control(settled=tuple(settled), stale=tuple(stale), drop=drops))
-
-    def _on_demand(self, message: Message) -> None:
-        try:
-            demand = decode_as(message.data, Demand)
-        except InvalidMessage:
-            self._office.observers.notify(Refused("message", "invalid"))
-            return
-        if demand.coordinator != self._office.post.name:
-            now = anyio.current_time()
-            self._demands[demand.run] = (demand, now)
-            self._agreement.note(demand.coordinator, demand.limits, now)
-            self._heads.note(demand.run, demand.head)
-
-    def _share(self) -> None:
-        """Splits the slots of the living workers; leaders whose share changed look for work to dispatch."""
-        now = anyio.current_time()
-        now_ms = self._office.clock.now_ms()
-        alive = list(self._fleet.alive(now))
-        self._shares.offers = tuple(map(Offer.of, alive))
-        fleet = [Slots(frozenset(beat.agents), beat.slots) for beat in alive]
-        agents = {agent for slots in fleet for agent in slots.agents}
-        shown = {agent: offered(agent, fleet) for agent in agents}
-        self._demands = {
-            run: (demand, heard)
-            for run, (demand, heard) in self._demands.items()
-            if now - heard < 3 * DEMAND_SECONDS
-        }
-        unheard_of = self._elections.unheard_of(now - 3 * DEMAND_SECONDS)
-        demands: dict[str, Mapping[str, int]] = {run: dict.fromkeys(agents, ANY_NUMBER) for run in unheard_of}
-        demands |= {
-            run: demand.wanted for run, (demand, _) in self._demands.items() if run not in self.leaders
-        }
-        demands |= {
-            run: self._wanted(leader, now_ms) for run, leader in self.leaders.items() if leader.leading
-        }
-        shares = allot(demands, fleet)
-        if shares != self._shares.runs or shown != self._shares.offered:
-            self._shares.runs, self._shares.offered = shares, shown
-            for leader in self.leaders.values():
-                leader.spread()
-
-    def _wanted(self, leader: Leader, now_ms: int) -> dict[str, int]:
-        state = leader.run.state
-        demand = wanted(state, now_ms, self._gates.shut, self._shares.offers)
-        return self._office.allowances.capped(state, demand) if self._office.allowances else demand
-
-    async def _share_regularly(self) -> None:
-        while True:
-            with anyio.move_on_after(SHARES_SECONDS):
-                await self._shares.bell.wait()
-            self._shares.bell = anyio.Event()
-            self._share()
-            await anyio.sleep(SHARES_PAUSE_SECONDS)
-
-    async def _tell_demand_regularly(self) -> None:
-        while True:
-            await anyio.sleep(DEMAND_SECONDS)
-            self._tell_demand()
-            self._report_fleet()
-
-    def _tell_demand(self) -> None:
-        office = self._office
-        now_ms = office.clock.now_ms()
-        for run, leader in self.leaders.items():
-            if leader.leading:
-                demand = Demand(
-                    coordinator=office.post.name,
-                    run=run,
-                    wanted=self._wanted(leader, now_ms),
-                    head=leader.head,
-                    limits=self._agreement.digest,
-                    sent_ms=now_ms,
-                )
-                office.transport.emit(subjects.DEMAND, office.post.sealed(demand)[1])
-
-    def _report_fleet(self) -> None:
-        limit = self._office.settings.liveness.silence_seconds
-        now = anyio.current_time()
-        self._fleet.forget(now)
-        counts = {"alive": 0, "busy": 0, "draining": 0, "silent": 0}
-        slots = free = 0
-        for beat, age in self._fleet.beats(now).values():
-            silent = age >= limit
-            status = "silent" if silent else beat.status
-            counts[status if status in counts else "alive"] += 1
-            if not silent:
-                slots += beat.slots
-                free += max(0, beat.slots - sum(held.state != "finished" for held in beat.held))
-        self._office.observers.notify(
-            WorkersSeen(counts["alive"], counts["busy"], counts["draining"], counts["silent"], slots, free)
-        )
-        self._office.observers.notify(OtherLimits(self._agreement.differing(now)))
 
     async def _ensure_streams(self) -> None:
         drifts = await self._office.transport.ensure(

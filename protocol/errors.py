@@ -76,10 +76,10 @@ class UnsupportedVersion(InvalidMessage):
 
 
 class NotFound(UserError):
-    """There is nothing under this id."""
+    """There is nothing under this id, or, without an id, nothing of the kind at all."""
 
-    def __init__(self, kind: str, identity: str) -> None:
-        super().__init__(f"no {kind} {identity!r}")
+    def __init__(self, kind: str, identity: str = "") -> None:
+        super().__init__(f"no {kind} {identity!r}" if identity else f"there is no {kind}")
         self.kind = kind
         self.identity = identity
 

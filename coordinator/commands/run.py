@@ -153,7 +153,7 @@ async def _unfinished(records: Records, prefix: str) -> str:
         return await records.find(prefix)
     active = await records.runs(active=True)
     if not active:
-        raise NotFound("unfinished run", LATEST)
+        raise NotFound("unfinished run; begin one with: coordinator run QUESTION --corpus PATH")
     return active[0].spec.run
 
 

@@ -69,7 +69,7 @@ def test_waiting_tasks_are_stranded_while_no_worker_goes_on_from_them_and_end_on
             assert {(task.status, task.tries) for task in tasks.values()} == {("queued", 0)}
             attempts = {task.attempt for task in tasks.values()}
             assert attempts <= {1, 2}, "once, while the worker that is gone was not given up yet"
-            offers = coordinator._shares.offers
+            offers = coordinator._office.shares.offers
             assert len(list(stranded(tasks.values(), offers, {}))) == TASKS
             seen = [one.stranded for one in hive.seen if isinstance(one, Backlog)]
             assert seen[-1] == TASKS

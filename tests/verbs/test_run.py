@@ -92,7 +92,8 @@ def test_what_cannot_work_is_refused_before_anything_starts(own: Shell) -> None:
 
 
 def test_resuming_without_an_unfinished_run_finds_none(own: Shell) -> None:
-    assert "no unfinished run" in own("run", "--resume", "--workers", "1", code=3).err
+    answer = own("run", "--resume", "--workers", "1", code=3)
+    assert "there is no unfinished run; begin one with: coordinator run" in answer.err
 
 
 def test_agents_that_are_not_there_end_the_swarm_with_their_error(own: Shell) -> None:
