@@ -68,6 +68,8 @@ class Ledger:
         self._open_claims: set[int] = set()
         self._completed = 0
         self._failed = 0
+        self._dated_ms = 0
+        """Of the last beat: the next one is dated later, also when the clock was set back."""
 
     @property
     def free_slots(self) -> int:
@@ -149,6 +151,8 @@ class Ledger:
             )
             through = min(self._open_claims) - 1 if self._open_claims else self._claims
             completed, failed = self._completed, self._failed
+            self._dated_ms = max(self._dated_ms + 1, self.identity.wall_ms())
+            dated_ms = self._dated_ms
         return SwarmHeartbeat(
             worker=self.identity.worker,
             incarnation=self.identity.incarnation,
@@ -162,7 +166,7 @@ class Ledger:
             load=min(1.0, self.taken / self.slots),
             version=self.identity.version,
             builds=dict(self.builds),
-            sent_ms=self.identity.wall_ms(),
+            sent_ms=dated_ms,
         )
 
     def _status(self) -> Status:

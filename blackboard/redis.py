@@ -24,6 +24,8 @@ SHARED_VERSIONS = 16
 """Versions of a shared record that are kept, for whoever looks into what happened."""
 GHOST_MS = 3_600_000
 """Age at which an id on the list of runs without a run is dropped."""
+IMPLAUSIBLE_LEASES = 10
+"""No coordinator's lease is so many times as long as another's."""
 
 
 class RedisStore(AsyncContextManagerMixin):
@@ -49,6 +51,9 @@ class RedisStore(AsyncContextManagerMixin):
     async def acquire(self, run: str, token: str, *, ttl_seconds: float) -> bool:
         """Repeated under the same token it says so again, and renews.
 
+        Redis lets leases run out by its wall clock. One with far more time left than any lease gets was given
+        before that clock was set back: it is taken away, or a dead leader's would last for as long.
+
         :raises UnsupportedVersion: a newer build wrote the run, or one too old.
         """
         keys = self._keyspace.run(run)
@@ -56,7 +61,11 @@ class RedisStore(AsyncContextManagerMixin):
         if written is not None and int(written) not in READABLE:
             raise UnsupportedVersion(f"format of run {run}", written.decode(), READABLE)
         ttl_ms = _milliseconds(ttl_seconds)
-        holder = await self._link.call("acquire", "SET", keys.lease, token, "NX", "GET", "PX", ttl_ms)
+        take = ("SET", keys.lease, token, "NX", "GET", "PX", ttl_ms)
+        holder, left_ms = await self._link.many("acquire", [take, ("PTTL", keys.lease)])
+        if holder is not None and holder != token.encode() and left_ms > IMPLAUSIBLE_LEASES * ttl_ms:
+            await self.release(run, holder.decode())
+            holder = await self._link.call("acquire", *take)
         if holder is None:
             return True
         if holder != token.encode():

@@ -99,7 +99,7 @@ class Inbox:
             problem = f"a later worker is called {request.worker}"
             self._refuse(message, InvalidMessage("incarnation", problem, "give each its own name"))
             return
-        self._office.fleet.claimed(request.worker, anyio.current_time())
+        self._office.fleet.claimed(request.worker, request.incarnation, anyio.current_time())
         for event in self._group.do(Claim(request, message)).events:
             if isinstance(event, ev.TasksClaimed):
                 self._outbox.drop(event.tasks)

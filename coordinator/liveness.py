@@ -41,13 +41,14 @@ class Fleet:
 
     patience: Patience
     _pulses: dict[str, _Pulse] = field(default_factory=dict[str, _Pulse])
-    _claims: dict[str, float] = field(default_factory=dict[str, float])
-    """When a worker that has not beaten yet last claimed something."""
+    _claims: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    """Of workers whose incarnation has not beaten yet: which it is, and when it last claimed something."""
     _superseded: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
 
     def heard(self, beat: SwarmHeartbeat, now: float) -> None:
-        """Takes in a beat just received. One that is dated earlier than what is known says only that the
-        worker lives (its clock may have been set back), and of another incarnation nothing.
+        """Takes in a beat just received. An incarnation dates each beat later than the one before: one that
+        is dated earlier was overtaken, and says only that the worker lives. Of another incarnation it says
+        nothing while the known one is heard; then the worker has restarted, and its clock is behind.
         """
         if self.superseded(beat.worker, beat.incarnation):
             return
@@ -55,8 +56,11 @@ class Fleet:
         if known is not None and beat.sent_ms < known.beat.sent_ms:
             if beat.incarnation == known.beat.incarnation:
                 known.heard = now
-            return
-        self._claims.pop(beat.worker, None)
+                return
+            if now - known.heard < self.patience.grace_seconds:
+                return
+        if self._claims.get(beat.worker, ("", 0.0))[0] == beat.incarnation:
+            del self._claims[beat.worker]
         same = known is not None and known.beat.incarnation == beat.incarnation
         if known is not None and not same:
             older = self._superseded.setdefault(beat.worker, deque(maxlen=SUPERSEDED_LIMIT))
@@ -70,10 +74,11 @@ class Fleet:
         """
         return incarnation in self._superseded.get(worker, ())
 
-    def claimed(self, worker: str, now: float) -> None:
+    def claimed(self, worker: str, incarnation: str, now: float) -> None:
         """Takes note of a claim: whoever claims before his first beat has the silence limit for it."""
-        if worker not in self._pulses:
-            self._claims[worker] = now
+        pulse = self._pulses.get(worker)
+        if pulse is None or pulse.beat.incarnation != incarnation:
+            self._claims[worker] = incarnation, now
 
     def stored(self, beat: SwarmHeartbeat, now: float, age_seconds: float) -> None:
         """Takes in a beat that the bus had kept; it says that the worker lived, not what it holds now."""
@@ -91,7 +96,9 @@ class Fleet:
             del self._pulses[name]
             self._superseded.pop(name, None)
         self._claims = {
-            name: at for name, at in self._claims.items() if now - at < 2 * self.patience.silence_seconds
+            name: claim
+            for name, claim in self._claims.items()
+            if now - claim[1] < 2 * self.patience.silence_seconds
         }
 
     def beats(self, now: float) -> Mapping[str, tuple[SwarmHeartbeat, float]]:
@@ -119,22 +126,39 @@ class Fleet:
         return [Lost(worker, incarnation, tasks) for (worker, incarnation), tasks in losses.items()]
 
     def _loss(self, worker: str, task: TaskRow, now: float, lead_since: float) -> Loss | None:
-        pulse = self._pulses.get(worker)
+        pulse, graced = self._pulses.get(worker), now - lead_since < self.patience.grace_seconds
+        if pulse is not None and pulse.beat.incarnation == task.incarnation:
+            return self._silent(worker, pulse, now) or _forgotten(pulse, task)
+        if self._announced(worker, task, now):
+            return None
         if pulse is None:
-            claimed = self._claims.get(worker)
-            if now - lead_since < self.patience.grace_seconds or (
-                claimed is not None and now - claimed < self.patience.silence_seconds
-            ):
-                return None
-            return Loss("silent", f"worker {worker} has not been heard of")
+            return None if graced else Loss("silent", f"worker {worker} has not been heard of")
+        return self._silent(worker, pulse, now) or self._restarted(pulse, task, graced)
+
+    def _silent(self, worker: str, pulse: _Pulse, now: float) -> Loss | None:
         if now - pulse.heard >= self.patience.silence_seconds:
             return Loss("silent", f"worker {worker} was silent for {self.patience.silence_seconds:g} s")
-        if pulse.beat.incarnation != task.incarnation:
-            restarted = pulse.beat.sent_ms >= task.claimed_ms
-            return Loss("restarted", f"worker {worker} restarted") if restarted else None
-        if pulse.before is not None and _unlisted(pulse.beat, task) and _unlisted(pulse.before, task):
-            return Loss("unlisted", f"worker {worker} no longer holds it")
         return None
+
+    def _announced(self, worker: str, task: TaskRow, now: float) -> bool:
+        """Whether the incarnation that holds a task has claimed something here: its first beat is awaited."""
+        incarnation, claimed = self._claims.get(worker, ("", 0.0))
+        return incarnation == task.incarnation and now - claimed < self.patience.silence_seconds
+
+    def _restarted(self, pulse: _Pulse, task: TaskRow, graced: bool) -> Loss | None:
+        """Another incarnation beats than holds the task. Which is the newer, two clocks say at once, if they
+        agree; what was heard of the other one here, or that it keeps quiet, says it whatever they say.
+        """
+        worker = pulse.beat.worker
+        replaced = not graced or self.superseded(worker, task.incarnation or "")
+        restarted = replaced or pulse.beat.sent_ms >= task.claimed_ms
+        return Loss("restarted", f"worker {worker} restarted") if restarted else None
+
+
+def _forgotten(pulse: _Pulse, task: TaskRow) -> Loss | None:
+    if pulse.before is not None and _unlisted(pulse.beat, task) and _unlisted(pulse.before, task):
+        return Loss("unlisted", f"worker {pulse.beat.worker} no longer holds it")
+    return None
 
 
 def _unlisted(beat: SwarmHeartbeat, task: TaskRow) -> bool:

@@ -85,7 +85,36 @@ def test_a_restarted_worker_loses_what_it_held_before(fleet, table):
     assert causes(fleet, table, LEAD_SINCE) == ["restarted"]
 
 
-def test_a_beat_of_the_incarnation_before_does_not_take_the_new_one_s_leases(fleet, table):
+def test_a_worker_whose_clock_is_behind_loses_what_it_held_before_it_restarted(fleet, table):
+    table.held()
+    fleet.heard(beat(incarnation="i1", sent_ms=table.now_ms - 10), LEAD_SINCE)
+    fleet.heard(beat(incarnation="i2", sent_ms=table.now_ms - 5), LEAD_SINCE + 1)
+    assert causes(fleet, table, LEAD_SINCE + 1) == ["restarted"]
+
+
+def test_a_new_leader_gives_an_incarnation_that_held_a_task_the_grace_to_be_heard(fleet, table):
+    table.held()
+    fleet.heard(beat(incarnation="i2", sent_ms=table.now_ms - 5), LEAD_SINCE)
+    assert causes(fleet, table, LEAD_SINCE + 14.9) == []
+    assert causes(fleet, table, LEAD_SINCE + 15) == ["restarted"]
+
+
+@pytest.mark.parametrize("ahead_ms", [-1, 10_000_000])
+def test_a_beat_of_the_incarnation_before_does_not_take_the_new_one_s_leases(fleet, table, ahead_ms):
     table.held(incarnation="i2")
-    fleet.heard(beat(incarnation="i1", sent_ms=table.now_ms - 1), LEAD_SINCE)
-    assert causes(fleet, table, LEAD_SINCE) == []
+    fleet.heard(beat(incarnation="i1", sent_ms=table.now_ms + ahead_ms), LEAD_SINCE)
+    fleet.claimed("w1", "i2", LEAD_SINCE)
+    assert causes(fleet, table, LEAD_SINCE + 89) == []
+    assert causes(fleet, table, LEAD_SINCE + 90) == ["silent"]
+
+
+def test_a_worker_that_restarts_with_its_clock_set_back_is_heard_when_the_one_before_has_fallen_silent(
+    fleet, table
+):
+    lease = table.held(incarnation="i2")
+    fleet.heard(beat(incarnation="i1", sent_ms=SENT_MS), LEAD_SINCE)
+    fleet.claimed("w1", "i2", LEAD_SINCE + 1)
+    for second in range(2, 300, 10):
+        fleet.heard(beat(lease, incarnation="i2", sent_ms=second), LEAD_SINCE + second)
+        assert causes(fleet, table, LEAD_SINCE + second) == []
+    assert [one.incarnation for one in fleet.alive(LEAD_SINCE + 299)] == ["i2"]

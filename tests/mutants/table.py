@@ -298,8 +298,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a new leader gives no grace",
         LIVENESS,
-        "if now - lead_since < self.patience.grace_seconds or (",
-        "if (",
+        "return None if graced else Loss(",
+        "return Loss(",
     ),
     Mutant(
         "one beat without a lease is enough to lose it",
@@ -316,8 +316,20 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a restarted worker keeps what it forgot",
         LIVENESS,
-        "restarted = pulse.beat.sent_ms >= task.claimed_ms",
+        "restarted = replaced or pulse.beat.sent_ms >= task.claimed_ms",
         "restarted = False",
+    ),
+    Mutant(
+        "a restart is judged by clocks alone",
+        LIVENESS,
+        "restarted = replaced or ",
+        "restarted = ",
+    ),
+    Mutant(
+        "a worker that restarts with its clock set back is not heard",
+        LIVENESS,
+        "            if now - known.heard < self.patience.grace_seconds:\n                return",
+        "            return",
     ),
     Mutant(
         "an overtaken beat replaces a newer one",

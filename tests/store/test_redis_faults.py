@@ -366,3 +366,15 @@ async def test_a_failing_fsync_loses_nothing_and_appends_go_on_after_a_start(own
         own_redis.kill()
         own_redis.start()
         assert await head_in_time(store, head) == head + 1
+
+
+async def test_a_lease_that_was_given_before_the_servers_clock_was_set_back_does_not_outlast_it(
+    redis_server: RedisServer, redis_settings: RedisSettings
+):
+    async with RedisStore(redis_server.url, redis_settings) as store:
+        assert await store.acquire(RUN, "dead", ttl_seconds=TTL)
+        await admin(redis_server, "PEXPIRE", f"{redis_settings.prefix}:{{{RUN}}}:lease", 9 * TTL * 1000)
+        assert not await store.acquire(RUN, "next", ttl_seconds=TTL), "another coordinator's may be longer"
+        await admin(redis_server, "PEXPIRE", f"{redis_settings.prefix}:{{{RUN}}}:lease", 3_600_000)
+        assert await store.acquire(RUN, "next", ttl_seconds=TTL)
+        assert await store.leader(RUN) == "next"

@@ -2,6 +2,8 @@
 
 import anyio
 
+from agents.identity import Identity
+from agents.ledger import Ledger
 from coordinator.liveness import Fleet, Patience
 from protocol import subjects
 from protocol.messages import SwarmHeartbeat
@@ -57,8 +59,15 @@ def test_a_worker_whose_clock_is_set_back_stays_alive():
 def test_an_older_incarnation_does_not_speak_for_the_newer():
     fleet = Fleet(Patience())
     fleet.heard(beat(2_000, "i2"), 0.0)
-    fleet.heard(beat(1_000, "i1"), 100.0)
-    assert list(fleet.alive(100.0)) == []
+    fleet.heard(beat(1_000, "i1"), 14.0)
+    assert [one.incarnation for one in fleet.alive(14.0)] == ["i2"]
+    assert list(fleet.alive(90.0)) == []
+
+
+def test_a_worker_dates_its_beats_one_after_the_other_whatever_its_clock_does():
+    clock = iter((5_000, 1_000, 1_000, 9_000))
+    ledger = Ledger(Identity("w1", "i1", "test", lambda: next(clock)), ["think"], slots=1)
+    assert [ledger.beat().sent_ms for _ in range(4)] == [5_000, 5_001, 5_002, 9_000]
 
 
 def beat(sent_ms: int, incarnation: str = "i1") -> SwarmHeartbeat:
