@@ -77,7 +77,7 @@ crowd: $(READY) ## Let 300 of 1,000 simulated workers fall silent at once (a min
 sim-points: $(READY) ## Let a process die at every point of a run, one simulation for each
 	nice $(BIN)/python -m tests.sim.points --jobs $(JOBS) --results .simulated-points.jsonl
 
-chaos: $(READY) ## Kill, freeze and cut off real processes, round after round (MINUTES=10)
+chaos: $(READY) ## Kill, freeze, cut off, deceive and replace real processes, round after round (MINUTES=10)
 	nice $(BIN)/python -m tests.chaos.chaos --minutes $(MINUTES)
 
 clean: ## Remove the environment and every cache; data folders of runs stay

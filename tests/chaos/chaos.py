@@ -1,7 +1,7 @@
 """Rounds of faults on real processes, each judged by the history checker.
 
 python -m tests.chaos.chaos [--minutes M] [--seconds S] [--from N] [--tasks N] [--workers N] [--results FILE]
-                            [--done] [--json] [--brief]
+                            [--other COMMIT] [--done] [--json] [--brief]
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,18 +27,24 @@ from protocol.codec import decode_as
 from protocol.errors import SwarmError
 from protocol.messages import Control, FollowUp
 from protocol.transport.contract import Message
-from tests.chaos.faults import DISKS, FAULTS, ROLLBACK, Scene
+from tests.chaos.faults import CLOCKS, DISKS, FAULTS, LONG, ROLLBACK, VERSIONS, possible
+from tests.chaos.scene import STORE_CLOCK, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
-from tests.support.disks import may_trace
+from tests.support.clocks import WallClock, clear_up
 from tests.support.results import Line, Results, commit, seeded
 from tests.support.servers import NatsServer, RedisServer
+from tests.support.versions import before_the_last_change, code_of
 
 PRODUCERS = 4
-SIDES = 5
-"""From which faults come at the same time."""
-CALM_SECONDS = 180.0
+SIDES = 3
+"""From which faults come at the same time. With more, nothing gets done before they stop."""
+PAUSE_SECONDS = 1.0
+"""The longest from one fault of a side to its next."""
+LONG_SECONDS = (2.0, 150.0)
+"""How long a long freeze lasts: long ones as often as short ones, by orders of magnitude."""
+CALM_SECONDS = 300.0
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Round:
 
     seed: int
     tasks: int = 0
+    amid: int = 0
+    """Executions that came to their end while faults happened."""
     records: int = 0
     seconds: float = 0.0
     faults: Counter = field(default_factory=Counter)
@@ -90,15 +98,19 @@ class History:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[tuple[NatsServer, RedisServer]]:
-    nats, redis = NatsServer(folder / "nats").start(), RedisServer(folder / "redis").start()
+    nats, redis = NatsServer(folder / "nats"), RedisServer(folder / "redis")
+    redis.environ = WallClock(folder / STORE_CLOCK).environ
     try:
-        yield nats, redis
+        yield nats.start(), redis.start()
     finally:
         nats.kill()
         redis.kill()
+        clear_up()
 
 
-async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: float) -> Round:
+async def play(
+    seed: int, folder: Path, *, tasks: int, workers: int, seconds: float, other: Path | None = None
+) -> Round:
     """One round: producers submit runs, faults happen for so long, all heals, all must end.
 
     In every second round the store is cut before.
@@ -114,7 +126,7 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
                 await stack.enter_async_context(
                     clients.transport.subscribe(subjects.control("*"), history.hear)
                 )
-                scene = Scene(hive, random.Random(seed), seed, workers, history.note)
+                scene = Scene(hive, random.Random(seed), seed, workers, history.note, other)
                 await scene.build(stack)
                 guard = await stack.enter_async_context(anyio.create_task_group())
                 guard.start_soon(scene.start_again)
@@ -126,6 +138,9 @@ async def play(seed: int, folder: Path, *, tasks: int, workers: int, seconds: fl
                         await _all_begun(history, runs)
                         await _cut_the_store(scene, result, seconds / 2)
                     await _rage(scene, result, seconds)
+                result.amid = sum(one["op"] == "finish" for one in history.read())
+                scene.let_hours_pass()
+                await scene.end_upgrade()
                 await _calm(clients, runs, result)
                 final = await final_state(clients.store, runs)
                 guard.cancel_scope.cancel()
@@ -166,22 +181,33 @@ async def _cut_the_store(scene: Scene, result: Round, seconds: float) -> None:
 
 
 async def _rage(scene: Scene, result: Round, seconds: float) -> None:
-    """Faults from several sides at a time."""
-    names, end = again_and_again(scene.chance), time.monotonic() + seconds
+    """Faults from several sides at a time, and some long ones beside them."""
+    names, end = again_and_again(scene.chance, possible(scene)), time.monotonic() + seconds
     async with anyio.create_task_group() as sides:
         for _ in range(SIDES):
             sides.start_soon(_rage_on, scene, result, names, end)
+        for name in LONG:
+            sides.start_soon(_freeze_on, scene, result, name, end)
 
 
 async def _rage_on(scene: Scene, result: Round, names: Iterator[str], end: float) -> None:
     while time.monotonic() < end:
         await _hurt(scene, result, next(names))
-        await anyio.sleep(scene.chance.uniform(0, 0.2))
+        await anyio.sleep(scene.chance.uniform(0, PAUSE_SECONDS))
 
 
-def again_and_again(chance: random.Random) -> Iterator[str]:
-    """Every class of faults that is possible here in an order by chance, then in another."""
-    names = sorted({*FAULTS, *DISKS} if may_trace() else FAULTS)
+async def _freeze_on(scene: Scene, result: Round, name: str, end: float) -> None:
+    """One after the other, none beyond the end."""
+    least, most = LONG_SECONDS
+    while (left := end - time.monotonic()) > least:
+        scene.note("fault", kind=name)
+        result.faults[name] += 1
+        await LONG[name](scene, min(left, least * (most / least) ** scene.chance.random()))
+        await anyio.sleep(scene.chance.uniform(0, 2))
+
+
+def again_and_again(chance: random.Random, names: Sequence[str]) -> Iterator[str]:
+    """Every class of faults in an order by chance, then in another."""
     while True:
         yield from chance.sample(names, len(names))
 
@@ -190,7 +216,7 @@ async def _hurt(scene: Scene, result: Round, name: str) -> None:
     """Each fault heals itself."""
     scene.note("fault", kind=name)
     result.faults[name] += 1
-    await (FAULTS | DISKS | ROLLBACK)[name](scene)
+    await (FAULTS | DISKS | CLOCKS | VERSIONS | ROLLBACK)[name](scene)
 
 
 async def _calm(clients: Clients, runs: list[str], result: Round) -> None:
@@ -209,6 +235,7 @@ def report(done: Iterable[Line]) -> dict[str, Any]:
         "rounds": len(rounds),
         "failed": [one["first"] for one in rounds if one["breaches"]],
         "tasks": sum(one["tasks"] for one in rounds),
+        "amid": sum(one["amid"] for one in rounds),
         "faults": dict(sorted(faults.items())),
     }
 
@@ -216,9 +243,13 @@ def report(done: Iterable[Line]) -> dict[str, Any]:
 def main() -> int:
     parser = seeded(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seconds", type=float, default=90.0, help="of faults in each round")
+    parser.add_argument("--seconds", type=float, default=150.0, help="of faults in each round")
     parser.add_argument("--tasks", type=int, default=1_200, help="of each round")
     parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument(
+        "--other", default=before_the_last_change(), metavar="COMMIT",
+        help="whose code half of a rolling upgrade runs (the one before the newest that changed the product)",
+    )  # fmt: skip
     options = parser.parse_args()
     results = Results(options.results, commit())
     end, seeds = time.monotonic() + 60 * options.minutes, count(options.first)
@@ -245,16 +276,18 @@ def _round(seed: int, options: argparse.Namespace) -> Line:
                 tasks=options.tasks,
                 workers=options.workers,
                 seconds=options.seconds,
+                other=code_of(options.other, Path(folder, "other")) if options.other else None,
             )
         )
     said = "; ".join(one.breaches[:5]) or "no breach"
     if options.brief:
         said = f"{len(one.breaches)} breaches"
     print(
-        f"round {seed}: {one.tasks:,} tasks, {one.faults.total()} faults, {one.records:,} records, "
-        f"{one.seconds:.0f} s: {said}", file=sys.stderr, flush=True,
+        f"round {seed}: {one.tasks:,} tasks, {one.amid:,} amid {one.faults.total()} faults, "
+        f"{one.records:,} records, {one.seconds:.0f} s: {said}", file=sys.stderr, flush=True,
     )  # fmt: skip
-    return {"first": seed, "seeds": 1, "tasks": one.tasks, "faults": one.faults, "breaches": one.breaches}
+    return {"first": seed, "seeds": 1, "tasks": one.tasks, "amid": one.amid, "faults": one.faults,
+            "breaches": one.breaches}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -29,10 +29,12 @@ from protocol import subjects
 from protocol.errors import StoreUnavailable, SwarmError
 from tests.chaos import chaos
 from tests.chaos.chaos import History, servers
-from tests.chaos.faults import DISKS, FAULTS, Scene
+from tests.chaos.faults import DISKS, FAULTS
+from tests.chaos.scene import Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
+from tests.support.disks import may_trace
 
 PRODUCERS = 2
 TASKS = 400
@@ -126,7 +128,9 @@ class Soak:
         async with anyio.create_task_group() as tasks:
             for number in range(PRODUCERS):
                 tasks.start_soon(self._produce, number, end)
-            names = chaos.again_and_again(self._scene.chance)
+            names = chaos.again_and_again(
+                self._scene.chance, sorted({*FAULTS, *(DISKS if may_trace() else ())})
+            )
             while time.monotonic() < end:
                 await anyio.sleep(every)
                 await self._sample()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.chaos import play
-from tests.chaos.faults import FAULTS, ROLLBACK
+from tests.chaos.faults import CLOCKS, FAULTS, LONG, ROLLBACK, VERSIONS
+from tests.support.versions import before_the_last_change, code_of
 
 pytestmark = pytest.mark.anyio
 
@@ -14,11 +15,14 @@ pytestmark = pytest.mark.anyio
 async def test_real_processes_under_faults_keep_the_promises(
     tmp_path: Path, seed: int, seconds: float
 ) -> None:
-    found = await play(seed, tmp_path, tasks=400, workers=3, seconds=seconds)
+    before = before_the_last_change()
+    other = code_of(before, tmp_path / "other") if before and not seed % 2 else None
+    found = await play(seed, tmp_path, tasks=400, workers=3, seconds=seconds, other=other)
     assert found.breaches == []
     assert found.faults.total() > 3
+    assert LONG.keys() <= found.faults.keys()
     assert ("cut the store" in found.faults) == bool(seed % 2)
 
 
 def test_there_are_enough_classes_of_faults() -> None:
-    assert len({*FAULTS, *ROLLBACK}) >= 11
+    assert len({*FAULTS, *LONG, *CLOCKS, *VERSIONS, *ROLLBACK}) >= 26

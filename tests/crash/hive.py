@@ -44,6 +44,11 @@ FAST: Mapping[str, str] = {
 }
 
 
+def _path(code: Path | None) -> str | None:
+    """Where a process imports from that finds some code elsewhere."""
+    return None if code is None else f"{code}{os.pathsep}{ROOT}"
+
+
 def crash_spec(run: str, *, tasks: int = 40, longest_seconds: float = 0.4, **changes: object) -> RunSpec:
     fields: dict[str, object] = {
         "run": run,
@@ -78,11 +83,17 @@ class Hive:
         return self.folder / "executions.log"
 
     def start_coordinator(
-        self, name: str = "c1", *, redis_url: str | None = None, nats_url: str | None = None
+        self,
+        name: str = "c1",
+        *,
+        redis_url: str | None = None,
+        nats_url: str | None = None,
+        code: Path | None = None,
+        environ: Mapping[str, str] = {},
     ) -> None:
-        """Starts a coordinator, on its own way to a server if there is one."""
-        ways = {"SWARMBOARD_REDIS_URL": redis_url, "SWARMBOARD_NATS_URL": nats_url}
-        self._start(name, ["coordinator", "serve", "-v", "--port", "0"], ways)
+        """Starts a coordinator, on its own way to a server if there is one, perhaps of another `code`."""
+        ways = {"SWARMBOARD_REDIS_URL": redis_url, "SWARMBOARD_NATS_URL": nats_url, "PYTHONPATH": _path(code)}
+        self._start(name, ["coordinator", "serve", "-v", "--port", "0"], {**environ, **ways})
 
     def start_worker(
         self,
@@ -93,11 +104,12 @@ class Hive:
         nats_url: str | None = None,
         code: Path | None = None,
         options: Sequence[str] = (),
+        environ: Mapping[str, str] = {},
     ) -> None:
-        """Starts a worker; `code` is a folder that its agents are imported from."""
+        """Starts a worker; `code` is a folder that its agents, and all else that it holds, come from."""
         command = ["worker", "--agents", agents, "--concurrency", str(slots), "--name", name, "-v", *options]
-        path = None if code is None else f"{code}{os.pathsep}{ROOT}"
-        self._start(name, command, {"SWARMBOARD_NATS_URL": nats_url, "PYTHONPATH": path})
+        ways = {"SWARMBOARD_NATS_URL": nats_url, "PYTHONPATH": _path(code)}
+        self._start(name, command, {**environ, **ways})
 
     def start(self, *, coordinators: int = 2, workers: int = 3) -> None:
         for number in range(1, coordinators + 1):

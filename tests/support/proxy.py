@@ -9,6 +9,8 @@ from typing import Literal, Self
 
 PIECE_BYTES = 7
 """Bytes of a piece, where bytes arrive in pieces."""
+HELD_SECONDS = 0.1
+"""How long bytes are held back, where several writes arrive as one."""
 
 
 class Proxy:
@@ -24,6 +26,7 @@ class Proxy:
         self._cut = False
         self._hole = ""
         self._pieces = False
+        self._merged = False
         self.port = 0
         self.dropped = 0
         """Replies that were dropped so far."""
@@ -70,9 +73,13 @@ class Proxy:
         """Bytes arrive in small pieces from now on, and now and then many at once."""
         self._pieces = True
 
+    def merge(self) -> None:
+        """What was written within a while arrives at once from now on."""
+        self._merged = True
+
     def mend(self) -> None:
         """All is well again. Bytes that were swallowed never arrive, so those connections end."""
-        self._cut, self._pieces, self._delay_seconds = False, False, 0.0
+        self._cut, self._pieces, self._merged, self._delay_seconds = False, False, False, 0.0
         if self._hole:
             self._hole = ""
             for handler in tuple(self._handlers):
@@ -111,9 +118,14 @@ class Proxy:
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
+            while data := await self._read(reader):
                 if self._hole != "requests":
                     await self._write(writer, data)
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        if self._merged:
+            await asyncio.sleep(HELD_SECONDS)  # the reader goes on collecting
+        return await reader.read(1 << 16)
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         while self._pieces and len(data) > PIECE_BYTES and random.random() < 0.9:
@@ -127,7 +139,7 @@ class Proxy:
 
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
+            while data := await self._read(reader):
                 if self._hole == "replies":
                     continue
                 if self._replies_to_pass:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -42,6 +43,8 @@ class Server:
         self.program = program
         self.port = free_port()
         self.password = secrets.token_urlsafe(18)
+        self.environ: Mapping[str, str] = {}
+        """Variables that the process gets besides those that are there."""
         self.log_path = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.kill)
@@ -56,6 +59,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
+                env={**os.environ, **self.environ},
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one foreign call, which takes no Python lock
                 start_new_session=True,
             )
