@@ -34,6 +34,7 @@ from tests.chaos.scene import Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
+from tests.support import scripts
 from tests.support.disks import may_trace
 
 PRODUCERS = 2
@@ -232,7 +233,7 @@ def figures(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 async def soak(folder: Path, seed: int, minutes: float, every: float) -> Soaked:
     """One soak on servers of its own."""
     with servers(folder) as (nats, redis):
-        hive = Hive(nats, redis, folder, BOUNDED)
+        hive = Hive(nats, redis, folder, BOUNDED, launch=scripts.start)
         history = History(hive.crash_log)
         try:
             async with AsyncExitStack() as stack:

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sysconfig
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 
 import anyio
 
@@ -30,9 +29,9 @@ from protocol.errors import StoreUnavailable, TransportUnavailable
 from protocol.messages import Control, FollowUp
 from protocol.transport.contract import Message
 from protocol.transport.jetstream import JetStreamSettings, JetStreamTransport
-from tests.support.servers import NatsServer, RedisServer, _die_with_parent
+from tests.support import forked
+from tests.support.servers import NatsServer, RedisServer
 
-SCRIPTS = Path(sysconfig.get_path("scripts"))
 ROOT = Path(__file__).parents[2]
 FAST: Mapping[str, str] = {
     "SWARMBOARD_LIVENESS_HEARTBEAT_SECONDS": "0.5",
@@ -68,7 +67,7 @@ def crash_spec(run: str, *, tasks: int = 40, longest_seconds: float = 0.4, **cha
 
 @dataclass
 class Hive:
-    """Servers are the test's own; processes are the installed console scripts."""
+    """Servers are the test's own; `launch` starts the commands as processes."""
 
     nats: NatsServer
     redis: RedisServer
@@ -76,7 +75,8 @@ class Hive:
     environ: Mapping[str, str] = field(default_factory=lambda: FAST)
     receipts: set[str] = field(default_factory=set)
     """Tasks whose workers were told that their results were settled."""
-    _processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+    launch: Callable[..., forked.Forked | Popen[bytes]] = forked.start
+    _processes: dict[str, forked.Forked | Popen[bytes]] = field(default_factory=dict)
 
     @property
     def crash_log(self) -> Path:
@@ -119,35 +119,29 @@ class Hive:
 
     def ask(self, *arguments: str) -> str:
         """What the command says, on both of its ways."""
-        servers = {"SWARMBOARD_NATS_URL": self.nats.url, "SWARMBOARD_REDIS_URL": self.redis.url}
-        command = [str(SCRIPTS / "coordinator"), *arguments]
-        environ = {**os.environ, **self.environ, **servers}
-        said = subprocess.run(
-            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=True
-        )
-        return said.stdout + said.stderr
+        done = forked.run(["coordinator", *arguments], folder=self.folder, environment=self._environment())
+        assert done.returncode == 0, done
+        return (done.stdout + done.stderr).decode()
 
-    def _start(self, name: str, command: list[str], ways: Mapping[str, str | None] = {}) -> None:
-        environ = {
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             **self.environ,
             "SWARMBOARD_NATS_URL": self.nats.url,
             "SWARMBOARD_REDIS_URL": self.redis.url,
             "CRASH_LOG": str(self.crash_log),
             "PYTHONPATH": str(ROOT),
-            **{variable: value for variable, value in ways.items() if value},
         }
+
+    def _start(self, name: str, command: list[str], ways: Mapping[str, str | None] = {}) -> None:
+        environment = self._environment()
+        environment.update({variable: value for variable, value in ways.items() if value})
         if command[0] == "worker":
-            del environ["SWARMBOARD_REDIS_URL"]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [str(SCRIPTS / command[0]), *command[1:]],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                env=environ,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one foreign call, which takes no Python lock
-            )
+            del environment["SWARMBOARD_REDIS_URL"]
+        log = self.folder / f"{name}.log"
+        self._processes[name] = self.launch(
+            command, folder=self.folder, environment=environment, streams=forked.Streams(log, log)
+        )
 
     def signal(self, name: str, number: int) -> None:
         self._processes[name].send_signal(number)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from tests.support import forked
 ROOT = Path(__file__).parents[2]
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> BaseProcess:
+def start(command: Sequence[str], environ: Mapping[str, str], log: Path) -> forked.Forked:
     """A process of its own, as the console script would be."""
-    forked.hold(__name__, "tests.crash.agents_durable")
     environment = {**os.environ, **environ, "PYTHONPATH": str(ROOT)}
     streams = forked.Streams(log, log)
     return forked.start(

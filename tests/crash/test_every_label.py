@@ -25,6 +25,7 @@ from tests.crash import labelled
 from tests.crash.hive import Clients, Hive
 from tests.crash.reasoning import play
 from tests.crash.test_durable import AGENTS, KEY, SLOW_SECONDS, answer, spec
+from tests.support import forked
 from tests.support.model_server import ModelServer, running
 from tests.support.servers import NatsServer, RedisServer
 
@@ -51,7 +52,7 @@ class Stage:
 
     hive: Hive
     model: ModelServer
-    processes: dict[str, labelled.BaseProcess] = field(default_factory=dict)
+    processes: dict[str, forked.Forked] = field(default_factory=dict)
 
     def folder(self, run: str) -> Path:
         folder = self.hive.folder / run
@@ -79,7 +80,7 @@ class Stage:
     def stop(self) -> None:
         for process in self.processes.values():
             process.kill()
-            process.join()
+            process.wait()
         self.processes.clear()
 
     def points(self, run: str, name: str) -> list[str]:
@@ -109,7 +110,7 @@ async def go(stage: Stage, clients: Clients, run: str, kill_at: str = "") -> boo
     dead = False
     with anyio.fail_after(SLOW_SECONDS):
         while not (await clients.totals(run)).ended:
-            if victim and not dead and not stage.processes[victim].is_alive():
+            if victim and not dead and stage.processes[victim].poll() is not None:
                 dead = True
                 stage.start(run, f"{victim[0]}2")
             await tell_the_truth(stage, clients, run)
@@ -187,9 +188,7 @@ async def test_a_result_that_leaves_after_a_freeze_is_refused_and_its_refusal_re
 
         (lost,) = await clients.until(taken_back)
         assert lost.cause == "silent"
-        pid = stage.processes["w1"].pid
-        assert pid is not None
-        os.kill(pid, signal.SIGCONT)
+        stage.processes["w1"].send_signal(signal.SIGCONT)
         await clients.ended(run)
         await holds(stage, clients, run, "")
         refused = [one for one in await clients.events(run) if isinstance(one, ev.ResultRefused)]

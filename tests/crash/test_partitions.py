@@ -1,9 +1,9 @@
 """Parts of a swarm that cannot see one server, or the others: who leads, and nothing is lost or doubled."""
 
 import json
-import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,7 +12,7 @@ import pytest
 from blackboard import events as ev
 from protocol import subjects
 from protocol.transport.contract import Message
-from tests.crash.hive import FAST, SCRIPTS, Clients, Hive, check, crash_spec
+from tests.crash.hive import FAST, Clients, Hive, check, crash_spec
 from tests.support.proxy import Proxy
 from tests.support.servers import NatsServer, RedisServer
 
@@ -132,7 +132,5 @@ async def test_a_run_cancelled_while_nobody_leads_it_is_cancelled_by_whoever_lea
 
 async def cancel(hive: Hive, run: str) -> dict[str, object]:
     """What the command says."""
-    urls = {"SWARMBOARD_NATS_URL": hive.nats.url, "SWARMBOARD_REDIS_URL": hive.redis.url}
-    command = [SCRIPTS / "coordinator", "--json", "cancel", run, "--reason", "enough"]
-    done = await anyio.run_process(command, env={**os.environ, **urls}, cwd=hive.folder, stderr=None)
-    return json.loads(done.stdout)
+    asked = partial(hive.ask, "--json", "cancel", run, "--reason", "enough")
+    return json.loads(await anyio.to_thread.run_sync(asked))

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver, get_context
+from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 import agents.cli
 import coordinator.cli
@@ -21,11 +22,15 @@ from tests.support.servers import _die_with_parent
 
 COMMANDS = {"coordinator": coordinator.cli.run, "worker": agents.cli.run}
 _context = get_context("forkserver")
-_held = [
-    *(__name__, "agents.worker", "uvloop", "anyio._backends._asyncio", "anyio.streams.tls"),
-    *(f"coordinator.commands.{verb}" for verb in coordinator.cli.VERBS),
-]
-_context.set_forkserver_preload(_held)
+_context.set_forkserver_preload(
+    [
+        *(__name__, "agents.worker", "agents.dspy_agent", "uvloop"),
+        *("anyio._backends._asyncio", "anyio.streams.tls"),
+        *(f"coordinator.commands.{verb}" for verb in coordinator.cli.VERBS),
+    ]
+)
+_lock = Lock()
+"""To start a process is to look after all others, and an exit code can be read but once."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,36 @@ class Streams:
     stdin: Path = Path(os.devnull)
 
 
-def hold(*modules: str) -> None:
-    """Lets processes have these as well from now on."""
-    if missing := set(modules) - set(_held):
-        _held.extend(sorted(missing))
-        forkserver._forkserver._stop()
-        _context.set_forkserver_preload(_held)
+@dataclass(frozen=True)
+class Forked:
+    """A process, with what `subprocess.Popen` has for one."""
+
+    process: BaseProcess
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        with _lock:
+            return self.process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        connection.wait([self.process.sentinel], timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(self.process.name, timeout or 0.0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def start(
@@ -52,12 +81,13 @@ def start(
     environment: Mapping[str, str],
     streams: Streams,
     first: Callable[[], None] | None = None,
-) -> BaseProcess:
+) -> Forked:
     """Starts `coordinator …` or `worker …`, with no other environment. `first` is called in the process."""
     arguments = (tuple(command), str(folder), dict(environment), streams, first)
     process = _context.Process(target=_live, args=arguments, daemon=True)
-    process.start()
-    return process
+    with _lock:
+        process.start()
+    return Forked(process)
 
 
 def run(
@@ -73,13 +103,12 @@ def run(
         streams = Streams(*(Path(kept) / name for name in ("stdout", "stderr", "stdin")))
         streams.stdin.write_bytes(stdin)
         process = start(command, folder=folder, environment=environment, streams=streams)
-        process.join(timeout_seconds)
-        if process.exitcode is None:
+        try:
+            code = process.wait(timeout_seconds)
+        finally:
             process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(command, timeout_seconds)
         out, err = streams.stdout.read_bytes(), streams.stderr.read_bytes()
-        return subprocess.CompletedProcess(command, process.exitcode, out, err)
+        return subprocess.CompletedProcess(command, code, out, err)
 
 
 def _live(
@@ -97,7 +126,7 @@ def _live(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = map(os.path.abspath, filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))
     if first is not None:
         first()
     sys.exit(COMMANDS[command[0]](command[1:]))
