@@ -11,20 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block
+from tests.support import door
 from tests.support.servers import _die_with_parent, free_port
 
 BLOCK_SECONDS = 120
 READY_SECONDS = 60
 DRAIN_SECONDS = 60
 READY = re.compile(r"^(up: data in|coordinator \S+ serves)", re.MULTILINE)
+SCRIPTS = Path(sys.executable).parent
 SHOWN = ("README.md", "LICENSE", "Makefile", "docs", "compose", "bench")
 """What of the repository is in the checkout of a session. It is linked, so nothing may write into it."""
 
 
 class Session:
-    """Runs the blocks of one page one after the other; what ends in `&` runs until the end of the page."""
+    """Runs the blocks of one page one after the other; what ends in `&` runs until the end of the page.
 
-    def __init__(self, folder: Path) -> None:
+    `scripts` is where the shell finds the commands.
+    """
+
+    def __init__(self, folder: Path, scripts: Path) -> None:
         self.folder = folder / "checkout"
         self.folder.mkdir()
         for name in SHOWN:
@@ -36,7 +41,7 @@ class Session:
             **{
                 key: value for key, value in os.environ.items() if not key.startswith(("SWARMBOARD_", "XDG_"))
             },
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(map(str, [scripts, SCRIPTS, os.environ["PATH"]])),
             "HOME": str(folder),
             "SWARMBOARD_HTTP_PORT": str(self._http_port),
         }
@@ -128,9 +133,10 @@ class Session:
 
 @contextmanager
 def session(folder: Path) -> Generator[Session]:
-    reader = Session(folder)
-    try:
-        yield reader
-        reader.end()
-    finally:
-        reader.kill()
+    with door.opened(folder) as scripts:
+        reader = Session(folder, scripts)
+        try:
+            yield reader
+            reader.end()
+        finally:
+            reader.kill()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.docs.pages import ROOT, blocks
-from tests.docs.session import Session
+from tests.docs.session import SCRIPTS, Session
 
 RUN = ["coordinator", "run", "What wakes a waiting worker?", "--corpus", "docs", "--workers", "2"]
 RESUME = "coordinator run --resume"
@@ -15,7 +15,7 @@ RESUME = "coordinator run --resume"
 
 def test_a_killed_run_goes_on_with_the_command_of_the_readme(tmp_path: Path) -> None:
     assert any(block.text.strip() == RESUME for block in blocks(ROOT / "README.md"))
-    reader = Session(tmp_path)
+    reader = Session(tmp_path, SCRIPTS)
     log = tmp_path / "first.log"
     with log.open("wb") as output:
         first = subprocess.Popen(
