@@ -23,6 +23,7 @@ from protocol.messages import (
     PutRequest,
     Record,
 )
+from protocol.strict_json import HANDED_OUT
 from protocol.transport.contract import Transport
 
 REQUEST_SECONDS = 5.0
@@ -74,10 +75,10 @@ class Board:
             self._identity.seal(message),
             timeout_seconds=timeout_seconds,
         )
-        body = decode(data).body
+        body = decode(data, bounds=HANDED_OUT).body
         if isinstance(body, ErrorReply):
             raise BoardRefused(verb, body)
-        return body if isinstance(body, reply) else decode_as(data, reply)
+        return body if isinstance(body, reply) else decode_as(data, reply, bounds=HANDED_OUT)
 
     async def ask(self, run: str, verb: str, message: Record, reply: type[Reply]) -> Reply:
         """Asks until somebody answers; the caller's cancel scope is the only limit.

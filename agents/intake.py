@@ -10,6 +10,7 @@ from protocol import subjects
 from protocol.codec import decode_as
 from protocol.errors import InvalidMessage
 from protocol.messages import SwarmTask
+from protocol.strict_json import HANDED_OUT
 from protocol.transport.contract import Delivery, Puller, Transport
 
 Accept = Callable[[SwarmTask, Delivery], None]
@@ -82,7 +83,7 @@ class Intake:
             if queue is not None:
                 queue.count_delivery()
             try:
-                task = decode_as(delivery.data, SwarmTask)
+                task = decode_as(delivery.data, SwarmTask, bounds=HANDED_OUT)
             except InvalidMessage as error:
                 self._refuse(delivery, str(error))
                 return

@@ -35,8 +35,11 @@ from protocol.messages import (
     StepsRequest,
     Usage,
 )
+from protocol.strict_json import carriable
 
 BATCH_STEPS = 100
+PATH_LENGTH = 400
+"""Less than a message takes, for questions about a step are asked under a path of their own."""
 
 Key = tuple[str, str]
 
@@ -55,7 +58,8 @@ class Request:
     __slots__ = ("digest", "path", "text")
 
     def __init__(self, path: str, content: object) -> None:
-        """:raises InvalidStep: when it is not JSON."""
+        """:raises InvalidStep: when it is not JSON, or the path cannot be one."""
+        _check_path(path)
         raw = canonical(path, "request", content)
         self.path = path
         self.text = raw.decode()
@@ -177,7 +181,10 @@ class Journal:
         await self._save([step for step, _ in steps])
 
     async def _put(self, raw: bytes) -> BodyRef | None:
-        return await self._board.put(self.grant.run, raw) if len(raw) > VALUE_BYTES else None
+        """What is large, or more than a message may carry, goes by its digest."""
+        if len(raw) <= VALUE_BYTES and carriable(raw):
+            return None
+        return await self._board.put(self.grant.run, raw)
 
     async def confirm(self, draft: Draft) -> None:
         """Records a small step that is recorded already: the leader agrees if the lease is still held."""
@@ -264,6 +271,17 @@ class Journal:
 
     async def _fetched(self, body: BodyRef) -> JsonValue:
         return json.loads(await self._board.body(self.grant.run, self.grant.agent, body))
+
+
+def _check_path(path: object) -> None:
+    """Before anything is paid for. :raises InvalidStep: when no step can be recorded under a path."""
+    if not isinstance(path, str) or not 1 <= len(path) <= PATH_LENGTH:
+        shown = repr(path)[:100]
+        raise InvalidStep(f"step {shown}: a path is text of 1 to {PATH_LENGTH} characters, branches included")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InvalidStep(f"step {path[:100]!r}: a path has whole characters, no lone surrogates") from None
 
 
 def canonical(path: str, what: str, value: object) -> bytes:

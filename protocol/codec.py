@@ -52,7 +52,7 @@ from protocol.messages import (
     SwarmTask,
 )
 from protocol.providers import Breakers, ProviderReply, ProviderReport
-from protocol.strict_json import clipped, dotted, parse_object
+from protocol.strict_json import TAKEN_IN, Bounds, clipped, dotted, parse_object
 
 VERSION = "1.0"
 """Schema version of every message of this build; a reader refuses another major version."""
@@ -236,7 +236,7 @@ def _head(name: str, source: str, target: str, correlation_id: str | None, trace
     return head.__pydantic_serializer__.to_json(head, exclude_defaults=True)[1:-1]
 
 
-def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
+def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES, bounds: Bounds = TAKEN_IN) -> Envelope[Any]:
     """The envelope with its body as an instance of the model that `type` names.
 
     :raises MessageTooLarge: above `limit_bytes`, without looking at a single byte.
@@ -245,7 +245,7 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
     """
     if len(data) > limit_bytes:
         raise MessageTooLarge("message", len(data), limit_bytes)
-    tree = parse_object(data)
+    tree = parse_object(data, bounds)
     if tree.get("version") != VERSION:
         _check_version(tree.get("version"))
     name = tree.get("type")
@@ -259,12 +259,14 @@ def decode(data: bytes, *, limit_bytes: int = MESSAGE_BYTES) -> Envelope[Any]:
         raise _invalid(name, error) from None
 
 
-def decode_as(data: bytes, model: type[Message], *, limit_bytes: int = MESSAGE_BYTES) -> Message:
+def decode_as(
+    data: bytes, model: type[Message], *, limit_bytes: int = MESSAGE_BYTES, bounds: Bounds = TAKEN_IN
+) -> Message:
     """The body of a message that must be a `model`.
 
     :raises InvalidMessage: when the type is another, and for everything that `decode` refuses.
     """
-    envelope = decode(data, limit_bytes=limit_bytes)
+    envelope = decode(data, limit_bytes=limit_bytes, bounds=bounds)
     if not isinstance(envelope.body, model):
         raise InvalidMessage(
             "type", f"{envelope.type!r} is not expected here", f"send {NAMES.get(model, model.__name__)!r}"

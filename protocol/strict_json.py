@@ -22,6 +22,21 @@ DEPTH_LIMIT = 64
 VALUES_LIMIT = 65_536
 """Values in one message, and strings in one message."""
 
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much structure a message may have: its depth, and its values (and likewise its strings)."""
+
+    depth: int
+    values: int
+
+
+TAKEN_IN = Bounds(DEPTH_LIMIT, VALUES_LIMIT)
+HANDED_OUT = Bounds(DEPTH_LIMIT + 32, 16 * VALUES_LIMIT)
+"""Of what coordinators send: they put together what they have taken in, some levels further down."""
+
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _PUNCTUATION = (b",", b"[", b"{")
 _NUMBERS = frozenset((int, float))
@@ -31,11 +46,11 @@ _Node = dict[str, Any] | list[Any]
 Path = tuple[str | int, ...]
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes, bounds: Bounds = TAKEN_IN) -> dict[str, Any]:
     """The object, parsed. :raises InvalidMessage: naming the field by its dotted path."""
     if not data:
         raise InvalidMessage("message", "the body is empty", "send one JSON object")
-    _check_values(data)
+    _check_values(data, bounds.values)
     try:
         tree: object = from_json(data, allow_inf_nan=False)
     except ValueError as error:
@@ -45,26 +60,35 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InvalidMessage("message", "the top level is no object", "send one JSON object")
     root = cast("dict[str, Any]", tree)
-    keys = _count_keys(root)
+    keys = _count_keys(root, bounds.depth)
     if keys is None:
-        _refuse_beyond_limits(root, ())
+        _refuse_beyond_limits(root, (), bounds.depth)
     elif keys != data.translate(None, b" \t\r\n").count(b'":'):
         _refuse_repeated_keys(json.loads(data, object_pairs_hook=_unless_repeated))
     return root
 
 
-def _check_values(data: bytes) -> None:
+def carriable(value: bytes) -> bool:
+    """Whether a JSON value, taken by itself, may stand some levels down in a message that is taken in."""
+    if value.count(b"[") + value.count(b"{") < DEPTH_LIMIT // 2 and _LONG_NUMBER.search(value) is None:
+        return True
+    try:
+        parse_object(b'{"":%b}' % value, Bounds(DEPTH_LIMIT // 2, VALUES_LIMIT))
+    except InvalidMessage:
+        return False
+    return True
+
+
+def _check_values(data: bytes, limit: int) -> None:
     """Refuses what is small in bytes and large in memory, looking at punctuation alone."""
-    if len(data) <= VALUES_LIMIT or sum(map(data.count, _PUNCTUATION)) <= VALUES_LIMIT:
+    if len(data) <= limit or sum(map(data.count, _PUNCTUATION)) <= limit:
         return
-    bare, strings = _STRING.subn(b"", data, VALUES_LIMIT + 1)
-    if strings > VALUES_LIMIT or sum(map(bare.count, _PUNCTUATION)) > VALUES_LIMIT:
-        raise InvalidMessage(
-            "message", f"there are more than {VALUES_LIMIT:,} values", "send fewer at a time"
-        )
+    bare, strings = _STRING.subn(b"", data, limit + 1)
+    if strings > limit or sum(map(bare.count, _PUNCTUATION)) > limit:
+        raise InvalidMessage("message", f"there are more than {limit:,} values", "send fewer at a time")
 
 
-def _count_keys(root: _Node) -> int | None:
+def _count_keys(root: _Node, limit: int) -> int | None:
     """The number of keys in a parsed tree, or None where it breaks a limit on nesting or numbers.
 
     Every key in the bytes is followed by a colon after its closing quote, so there are at least as many
@@ -74,7 +98,7 @@ def _count_keys(root: _Node) -> int | None:
     level: list[Any] = [root]
     while level:
         depth += 1
-        if depth > DEPTH_LIMIT:
+        if depth > limit:
             return None
         below: list[Any] = []
         for node in level:
@@ -100,14 +124,14 @@ def _number_problem(number: float) -> str:
     return "" if isfinite(number) else "the number is beyond a double"
 
 
-def _refuse_beyond_limits(node: _Node, path: Path) -> None:
+def _refuse_beyond_limits(node: _Node, path: Path, limit: int) -> None:
     """`_count_keys` over again, slower, with names."""
-    if len(path) >= DEPTH_LIMIT:
-        raise InvalidMessage(dotted(path), f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
+    if len(path) >= limit:
+        raise InvalidMessage(dotted(path), f"nested deeper than {limit} levels", "flatten it")
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         here = (*path, key)
         if isinstance(value, dict | list):
-            _refuse_beyond_limits(cast("_Node", value), here)
+            _refuse_beyond_limits(cast("_Node", value), here, limit)
         elif isinstance(value, int | float) and (problem := _number_problem(value)):
             raise InvalidMessage(dotted(here), problem, "send it as a string")
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 from protocol.codec import MESSAGE_BYTES, decode, decode_as, encode
 from protocol.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion
 from protocol.messages import ClaimReply, Lease, Record, SwarmDiscovery, SwarmResponse, SwarmTask
-from protocol.strict_json import DEPTH_LIMIT, VALUES_LIMIT
+from protocol.strict_json import DEPTH_LIMIT, HANDED_OUT, VALUES_LIMIT
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 0.05
@@ -387,6 +387,20 @@ def test_what_only_looks_hostile_is_accepted(value: bytes, meaning: object) -> N
 def test_text_full_of_punctuation_counts_as_one_value() -> None:
     text = ',[{"' * VALUES_LIMIT
     assert decode(discovery(artifacts=[{"type": "a", "payload": text}])).body.artifacts[0].payload == text
+
+
+def test_what_was_taken_in_can_be_handed_out_together_and_further_down() -> None:
+    deep = json.loads(nested(DEPTH_LIMIT - 4))
+    wide = [0] * (VALUES_LIMIT // 2)
+    taken = [decode(discovery(artifacts=[{"type": "a", "payload": one}])).body for one in (deep, wide, wide)]
+    steps = [{"kind": "pure", "path": "p", "value": {"value": one.artifacts[0].payload}} for one in taken]
+    grant = {"task": "t", "token": "k", "number": 1, "run": "r", "attempt": 1, "agent": "a"}
+    grant |= {"direction": "d", "visit": 1}
+    reply = ClaimReply.model_validate({"grants": [{**grant, "steps": steps}]})
+    data = encode(reply, source="c", message_id="m", time_ms=1)
+    assert decode_as(data, ClaimReply, bounds=HANDED_OUT) == reply
+    with pytest.raises(InvalidMessage):
+        decode_as(data, ClaimReply)
 
 
 def test_a_model_without_a_wire_name_is_not_sent() -> None:

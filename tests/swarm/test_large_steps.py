@@ -2,7 +2,7 @@
 
 import anyio
 
-from agents.agent import Agent, Context, Discovery, agent
+from agents.agent import Agent, AgentFailure, Context, Discovery, agent
 from blackboard.spec import AgentSpec, RunSpec
 from coordinator.settings import Retention, Settings
 from protocol.messages import FollowUp
@@ -52,5 +52,37 @@ def test_a_large_step_is_replayed_long_after_an_orphan_would_be_gone() -> None:
             totals = await hive.ended(run)
             assert totals.status == "done"
             assert (made, answered) == ([1], [LARGE])
+
+    run_virtually(main)
+
+
+def test_a_journal_of_more_values_than_one_message_may_bring_in_is_replayed() -> None:
+    calls: list[int] = []
+
+    @agent("count")
+    async def count(context: Context) -> Discovery:
+        async def call() -> list[int]:
+            calls.append(1)
+            return [0] * 6_000
+
+        for number in range(12):
+            await context.step("read", number, call)
+        if context.attempt == 1:
+            raise AgentFailure("transient", "once more")
+        return Discovery(reward=1.0)
+
+    spec = RunSpec(
+        run="run-1",
+        goal="count",
+        agents=(AgentSpec(name="count"),),
+        roots=(FollowUp(agent="count", topic="t", max_visits=1),),
+    )
+
+    async def main() -> None:
+        async with swarm() as hive:
+            hive.start_coordinator()
+            hive.start_worker("w1", {"count": count})
+            totals = await hive.ended(await hive.submit(spec))
+            assert (totals.status, len(calls)) == ("done", 12)
 
     run_virtually(main)

@@ -230,6 +230,59 @@ async def test_a_large_value_travels_by_claim_check_and_comes_back() -> None:
     assert answered == [large, large]
 
 
+@pytest.mark.parametrize("levels", [20, 62, 300])
+def test_a_value_too_deep_for_a_message_travels_by_claim_check_too(levels: int) -> None:
+    deep = json.loads("[" * levels + "0" + "]" * levels)
+    assert_comes_back(deep, apart=levels > 20)
+
+
+def test_an_integer_too_long_for_a_message_travels_by_claim_check_too() -> None:
+    assert_comes_back({"n": 2**63}, apart=True)
+    assert_comes_back({"n": 2**63 - 1, "text": "9" * 30}, apart=False)
+
+
+def assert_comes_back(value: object, *, apart: bool) -> None:
+    answered: list[object] = []
+
+    @agent("fetcher")
+    async def fetcher(context: Context) -> Discovery:
+        async def call() -> object:
+            return value
+
+        answered.append(await context.step("fetch", {}, call))
+        return Discovery()
+
+    @virtually
+    async def run() -> None:
+        async with rig(fetcher) as swarm:
+            await swarm.leader.dispatch("fetcher")
+            await swarm.discovery()
+            (recorded,) = swarm.leader.records[0].steps
+            assert (recorded.body is not None) == apart
+            await swarm.leader.dispatch("fetcher", steps=[recorded])
+            await swarm.until(lambda: len(swarm.leader.discoveries) == 2)
+            assert len(swarm.leader.records) == 1
+
+    run()
+    assert answered == [value, value]
+
+
+@pytest.mark.parametrize("path", ["", "x" * 401, "\ud800", 5], ids=["none", "long", "surrogate", "number"])
+def test_a_path_that_cannot_be_recorded_is_refused_before_the_call_is_paid_for(path: object) -> None:
+    asker, called, _ = asking(1, path=path)
+
+    @virtually
+    async def run() -> None:
+        async with rig(asker) as swarm:
+            await swarm.leader.dispatch("asker")
+            failure = (await swarm.discovery()).failure
+            assert failure is not None
+            assert (failure.kind, "a path " in failure.message) == ("bug", True)
+
+    run()
+    assert called == []
+
+
 @virtually
 async def test_many_medium_values_stay_within_a_messages_size() -> None:
     @agent("siblings")
