@@ -93,7 +93,7 @@ def run_here(module: str, name: str, context: ProcessContext) -> object:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return resolve(module, name)(context)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an agent raises becomes a typed failure
+    except BaseException as error:  # noqa: BLE001 - whatever an agent raises becomes a typed failure
         return failure_of(error)
 
 

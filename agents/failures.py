@@ -32,6 +32,15 @@ class FailedElsewhere(Exception):
 
 def failure_of(error: BaseException) -> Failure:
     """What an agent raised, classified. Of a group, what is worst: a bug before all else."""
+    try:
+        return _classified(error)
+    except Exception as problem:  # noqa: BLE001 - an error may be wrong itself: its text, its kind, its patience
+        reason = traceback.format_exception_only(problem)[-1].strip()
+        message = f"{type(error).__name__}, which cannot be reported as it is: {reason}"
+        return Failure(kind="bug", message=_fitting(message), traceback=_trace(error))
+
+
+def _classified(error: BaseException) -> Failure:
     causes = [outside_failure(cause) or cause for cause in _leaves(error)]
     for cause in causes:
         if not isinstance(cause, AgentFailure | FailedElsewhere) and not _passing(cause):
@@ -62,11 +71,14 @@ def _declared(cause: AgentFailure) -> Failure:
 
 
 def _bug(cause: BaseException, error: BaseException) -> Failure:
-    text = "".join(traceback.format_exception(error))
     message = (
         str(cause) if isinstance(cause, AgentFailure | InvalidOutput) else f"{type(cause).__name__}: {cause}"
     )
-    return Failure(kind="bug", message=_fitting(message), traceback=_tail(_printable(text)))
+    return Failure(kind="bug", message=_fitting(message), traceback=_trace(error))
+
+
+def _trace(error: BaseException) -> str:
+    return _tail(_printable("".join(traceback.format_exception(error))))
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:

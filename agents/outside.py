@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from math import isnan
 from types import ModuleType
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -52,4 +53,4 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
         seconds = float(given)
     except ValueError:
         return None
-    return timedelta(seconds=min(max(seconds, 0.0), RETRY_LIMIT_SECONDS))
+    return None if isnan(seconds) else timedelta(seconds=min(max(seconds, 0.0), RETRY_LIMIT_SECONDS))

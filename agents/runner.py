@@ -185,7 +185,7 @@ class Runner:
             if running.end or anyio.get_current_task().has_pending_cancellation():
                 raise
             return self._failed(running, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an agent raises is reported, typed
+        except BaseException as error:  # noqa: BLE001 - whatever an agent raises is reported, typed
             return self._failed(running, error)
 
     async def _work(self, running: Running, began: float) -> object:

@@ -36,7 +36,10 @@ def test_an_http_answer_is_classified_by_its_status(raised, status, kind):
 
 
 @pytest.mark.parametrize("raised", [http_error, of_httpx])
-@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026", None), ("-3", 0.0)])
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("7", 7.0), ("Wed, 21 Oct 2026", None), ("-3", 0.0), ("nan", None), ("1e400", 86_400.0)],
+)
 def test_a_rate_limit_asks_for_the_patience_that_the_server_asks_for(raised, said, seconds):
     failure = failure_of(raised(429, retry_after=said))
     assert (failure.kind, failure.retry_after_seconds) == ("capacity", seconds)

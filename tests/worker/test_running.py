@@ -112,6 +112,17 @@ async def test_a_type_that_is_not_declared_in_publishes_is_a_bug() -> None:
     assert "'worker_note' is posted, but `publishes` declares nothing" in failure.message
 
 
+class Mute(Exception):
+    """An error that fails to tell its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Outlaw(BaseException):
+    """Meant for nobody to catch."""
+
+
 RAISED = {
     "declared": (lambda: AgentFailure("user", "no such file"), "user", "no such file"),
     "capacity": (
@@ -130,11 +141,16 @@ RAISED = {
     ),
     "huge": (lambda: ValueError("x" * 9000), "bug", "ValueError: xxx"),
     "surrogate": (lambda: ValueError("\ud800"), "bug", "ValueError: ?"),
+    "mute": (Mute, "bug", "Mute, which cannot be reported as it is: RuntimeError: no text"),
+    "kind": (lambda: AgentFailure("bad", "x"), "bug", "AgentFailure, which cannot be reported as it is: "),
+    "patience": (lambda: AgentFailure("capacity", "x", retry_after=7), "bug", "AgentFailure, which cannot"),
+    "interrupt": (KeyboardInterrupt, "bug", "KeyboardInterrupt"),
+    "outlaw": (lambda: BaseExceptionGroup("g", [Outlaw("x")]), "bug", "Outlaw: x"),
 }
 
 
 @pytest.mark.parametrize("case", RAISED)
-def test_what_an_agent_raises_is_classified(case: str) -> None:
+def test_what_an_agent_raises_is_classified_and_its_worker_lives(case: str) -> None:
     make, kind, message = RAISED[case]
 
     @virtually
