@@ -196,7 +196,7 @@ class Steps:
                 raise InvalidStep(
                     f"effect {request.path!r} was recorded as reconcilable, without `reconcile`"
                 )
-            with self._waits.moves():
+            with self._waits.calls():
                 return await reconcile(intent.key)
         return None
 
@@ -250,7 +250,7 @@ class Steps:
         self, request: Request, instead: Entry, recorded: str, effects: Sequence[Entry]
     ) -> str:
         """Asks a person, since effects were recorded after the place; why not to go on, or nothing."""
-        done = ", ".join(f"{one.step.path} ({one.step.occurrence})" for one in effects)
+        done = ", ".join(f"{one.step.path} ({one.step.occurrence})" for one in effects)[:SHOWN_CHARACTERS]
         question = (
             f"May the task go on? At step {instead.number}, {request.path}, it asks something else than the "
             f"journal has, and these effects were recorded after it: {done}. They are neither undone nor "

@@ -14,6 +14,7 @@ import anyio.lowlevel
 from pydantic import JsonValue
 
 from agents.agent import InquiryFailed, WaitTimedOut
+from agents.branches import BRANCH, within
 from agents.journal import InvalidStep, Journal
 from agents.ledger import Holding
 from protocol.artifacts import digest_of
@@ -61,7 +62,7 @@ class Waits:
     async def agent(self, journal: Journal, agent: str, question: str) -> JsonValue:
         return await self._answer(
             journal,
-            f"ask/{agent}",
+            within(BRANCH.get(), f"ask/{agent}"),
             {"question": question},
             {"kind": "agent", "target": agent, "question": question},
         )
@@ -75,10 +76,13 @@ class Waits:
         timeout: timedelta | None,
         approves: JsonValue,
     ) -> JsonValue:
+        path = within(BRANCH.get(), "human")
+        if isinstance(choices, str):
+            raise InvalidStep(f"{path}: `choices` is one text; give a list of texts")
         digest = None if approves is None else digest_of(approves)
         asked: dict[str, object] = {"question": question, "choices": list(choices), "approves": digest}
         wait = {"kind": "human", "target": "human", **asked, "timeout_ms": _milliseconds(timeout)}
-        return await self._answer(journal, "human", asked, wait)
+        return await self._answer(journal, path, asked, wait)
 
     async def decision(
         self,
@@ -95,14 +99,15 @@ class Waits:
 
     async def signal(self, journal: Journal, name: str, *, timeout: timedelta | None) -> JsonValue:
         wait = {"kind": "signal", "target": name, "timeout_ms": _milliseconds(timeout)}
-        return await self._answer(journal, f"signal/{name}", {}, wait)
+        return await self._answer(journal, within(BRANCH.get(), f"signal/{name}"), {}, wait)
 
     async def time(self, journal: Journal, *, seconds: float | None, until_ms: int | None) -> None:
         if (seconds is None) == (until_ms is None):
             raise InvalidStep("sleep: either `seconds` or `until_ms` says how long")
         timeout_ms = None if seconds is None else max(0, round(seconds * 1000))
         wait = {"kind": "time", "target": "clock", "timeout_ms": timeout_ms, "until_ms": until_ms}
-        await self._answer(journal, "sleep", {"seconds": seconds, "until_ms": until_ms}, wait)
+        path = within(BRANCH.get(), "sleep")
+        await self._answer(journal, path, {"seconds": seconds, "until_ms": until_ms}, wait)
 
     async def _answer(
         self, journal: Journal, path: str, request: object, fields: Mapping[str, object]

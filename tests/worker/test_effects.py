@@ -58,6 +58,24 @@ async def resumed(one: Agent, steps: list[Step]) -> SwarmDiscovery:
         return await swarm.discovery()
 
 
+@virtually
+async def test_a_reconciler_that_waits_is_a_bug_and_not_waited_for_ever() -> None:
+    @agent("sender")
+    async def send(context: Context) -> Discovery:
+        async def call(_key: str) -> str:
+            return "sent"
+
+        async def reconcile(_key: str) -> Happened | None:
+            return Happened(await context.ask_human("did it leave?"))
+
+        await context.effect("mail", "letter", call, kind="reconcilable", reconcile=reconcile)
+        return Discovery()
+
+    failure = (await resumed(send, (await journal_of(send))[:1])).failure
+    assert failure is not None
+    assert "nothing can be waited for within a step" in failure.message
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_intent_is_recorded_before_the_effect_and_its_value_after(kind: str) -> None:
     @virtually

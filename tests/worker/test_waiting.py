@@ -151,6 +151,28 @@ async def test_the_same_question_again_is_another_wait_and_another_approval_too(
 
 
 @virtually
+async def test_the_same_question_of_two_branches_has_an_answer_for_each_in_whatever_order_they_come() -> None:
+    @agent("twice")
+    async def twice(context: Context) -> Discovery:
+        async def part(name: str) -> None:
+            with context.branch(name):
+                told[name] = await context.ask_human("ok?")
+
+        async with anyio.create_task_group() as siblings:
+            for name in order:
+                siblings.start_soon(part, name)
+        return Discovery()
+
+    told: dict[str, object] = {}
+    order = ["a", "b"]
+    waits = (await waits_of(twice)).waits
+    assert sorted(wait.path for wait in waits) == ["a/human", "b/human"]
+    order.reverse()
+    await outcome_with(twice, *(answered(wait, value=f"for {wait.path}", by="p") for wait in waits))
+    assert told == {"a": "for a/human", "b": "for b/human"}
+
+
+@virtually
 async def test_every_kind_of_wait_has_its_target() -> None:
     @agent("all")
     async def every(context: Context) -> Discovery:
@@ -239,6 +261,7 @@ async def test_many_long_questions_travel_apart() -> None:
         (lambda context: context.sleep(1, until_ms=1), "either `seconds` or `until_ms`"),
         (lambda context: context.wait_signal("two words"), "cannot be asked"),
         (lambda context: context.ask("", "why?"), "cannot be asked"),
+        (lambda context: context.ask_human("well?", choices="yes"), "give a list of texts"),
     ],
 )
 def test_a_wait_that_cannot_be_is_the_agents_fault(wait, says: str) -> None:
