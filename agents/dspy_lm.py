@@ -46,6 +46,8 @@ from protocol.messages import Usage
 from protocol.prices import PriceRow
 
 MICRO = 1_000_000
+PATIENCE_SECONDS = 86_400.0
+MOST_TOKENS = 10**12
 ERROR_FIELDS = (
     "message",
     "code",
@@ -140,8 +142,11 @@ async def _step(scope: Scope, lm: dspy.BaseLM, call: PreparedCall, run: Execute)
         except Exception as error:
             own.append(error)
             raise
-        fresh.append(result)
-        return Priced(_dumped(result, call), usage_of(result, scope.context.prices.find(str(lm.model))))
+        told = _dumped(result, call)
+        value = whole(told)
+        if value == told:
+            fresh.append(result)
+        return Priced(value, usage_of(result, scope.context.prices.find(str(lm.model))))
 
     try:
         value = await scope.context.step(scope.path, request_of(lm, call), made)
@@ -163,8 +168,7 @@ async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
         try:
             result = await run()
         except LMRateLimitError as error:
-            wait = None if error.retry_after is None else timedelta(seconds=max(0.0, error.retry_after))
-            call.failed(str(error), limited=True, retry_after=wait)
+            call.failed(str(error), limited=True, retry_after=patience(error))
             raise
         except (LMTimeoutError, LMServerError, LMTransportError) as error:
             call.failed(f"{type(error).__name__}: {error}")
@@ -176,6 +180,12 @@ async def _through(scope: Scope, lm: dspy.BaseLM, run: Execute) -> CallResult:
             usage = usage_of(result, None)
             permit.took(usage.tokens_in + usage.tokens_out)
         return result
+
+
+def patience(error: LMRateLimitError) -> timedelta | None:
+    """What a provider asks for, as far as anybody has it."""
+    asked = error.retry_after
+    return None if asked is None else timedelta(seconds=min(max(0.0, asked), PATIENCE_SECONDS))
 
 
 def provider_of(lm: dspy.BaseLM) -> str:
@@ -195,6 +205,21 @@ def request_of(lm: dspy.BaseLM, call: PreparedCall) -> JsonValue:
         }
     content = {name: value for name, value in asked.items() if name not in CLIENT_KEYS}
     return to_jsonable_python({"model_type": lm.model_type, **content}, fallback=_schema)
+
+
+def whole(value: JsonValue) -> JsonValue:
+    """The same without what models and tools may bring and no record can hold: NaN, lone surrogates."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        case list():
+            return [whole(one) for one in value]
+        case dict():
+            return {cast("str", whole(name)): whole(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _schema(value: Any) -> object:
@@ -252,7 +277,12 @@ def usage_of(result: CallResult, row: PriceRow | None) -> Usage:
 
 
 def _count(usage: Mapping[str, Any], *names: str) -> int:
-    return next((int(usage[name]) for name in names if isinstance(usage.get(name), int | float)), 0)
+    return next((_tokens(usage[name]) for name in names if isinstance(usage.get(name), int | float)), 0)
+
+
+def _tokens(told: float) -> int:
+    """What cannot be a number of tokens is none: the call is paid for, whatever its bill says."""
+    return int(told) if 0 <= told <= MOST_TOKENS else 0
 
 
 def _told(error: LMError) -> dict[str, JsonValue]:

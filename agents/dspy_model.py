@@ -6,8 +6,8 @@
 
 import math
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
+from http import HTTPStatus
 from typing import Any, cast
 
 import anyio
@@ -22,6 +22,7 @@ from dspy.utils.exceptions import (
     LMBillingError,
     LMConfigurationError,
     LMInvalidRequestError,
+    LMProviderError,
     LMRateLimitError,
     is_retryable_lm_error,
 )
@@ -29,7 +30,7 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from agents.agent import AgentFailure, Context
-from agents.dspy_lm import journaled
+from agents.dspy_lm import journaled, patience
 from agents.dspy_scope import SETTING, Branches, Scope
 from agents.dspy_tools import durable
 from agents.model_settings import ModelSettings
@@ -128,10 +129,14 @@ def failure_of(error: DSPyError) -> AgentFailure:
     """Rate limits ask for patience, credentials and requests for the user; what may pass is transient."""
     message = f"model: {type(error).__name__}: {error}"[:4_000]
     if isinstance(error, LMRateLimitError):
-        wait = None if error.retry_after is None else timedelta(seconds=max(0.0, error.retry_after))
-        return AgentFailure("capacity", message, retry_after=wait)
+        return AgentFailure("capacity", message, retry_after=patience(error))
     if isinstance(error, _USER_ERRORS):
         return AgentFailure("user", message)
-    if is_retryable_lm_error(error) or isinstance(error, AdapterParseError):
+    if is_retryable_lm_error(error) or isinstance(error, AdapterParseError) or _unreadable(error):
         return AgentFailure("transient", message)
     return AgentFailure("bug", message)
+
+
+def _unreadable(error: DSPyError) -> bool:
+    """Whether a call was answered with a body that is no answer, as gateways and torn connections do."""
+    return type(error) is LMProviderError and error.status == HTTPStatus.OK

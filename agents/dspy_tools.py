@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from agents.agent import AgentFailure, Happened
-from agents.dspy_lm import Journaled, journaled
+from agents.dspy_lm import Journaled, journaled, whole
 from agents.dspy_scope import Scope, current_scope, running_loop
 from agents.effects import Declared, declared, keyed
 from protocol.messages import Usage
@@ -154,19 +154,19 @@ async def _outcome(
     except Exception as error:
         scope.failure = error
         raise
-    known = isinstance(outcome, dict) and outcome.keys() <= {"value", "error"}
+    known = isinstance(outcome, dict) and outcome.keys() in ({"value"}, {"error"})
     return cast("Mapping[str, Any]", outcome) if known else {"value": outcome}
 
 
 async def _ran(function: Callable[..., Any], kwargs: dict[str, Any]) -> JsonValue:
     """:raises AgentFailure: what the tool says of the whole task is for nobody else."""
     try:
-        return {"value": to_jsonable_python(await _called(function, **kwargs), fallback=str)}
+        return {"value": _recordable(await _called(function, **kwargs))}
     except AgentFailure:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a tool raises is its typed outcome
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a tool raises is its typed outcome
         _log.warning("tool %r failed", function.__name__, exc_info=error)
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": whole(_said(error))}
 
 
 async def _reconciled(reconcile: Callable[[str], object], key: str) -> Happened | None:
@@ -174,7 +174,20 @@ async def _reconciled(reconcile: Callable[[str], object], key: str) -> Happened 
     found = await _called(reconcile, key)
     if not isinstance(found, Happened):
         return None
-    return Happened({"value": to_jsonable_python(found.value, fallback=str)})
+    return Happened({"value": _recordable(found.value)})
+
+
+def _recordable(value: Any) -> JsonValue:
+    """What a tool returned as JSON; what has none goes as the text that a model would see of it."""
+    return whole(to_jsonable_python(value, fallback=str))
+
+
+def _said(error: BaseException) -> str:
+    """Class and text of an error; an error's text may fail, too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as problem:  # noqa: BLE001 - it is said
+        return f"{type(error).__name__}, whose text cannot be had: {type(problem).__name__}"
 
 
 async def _called(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

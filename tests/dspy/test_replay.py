@@ -178,6 +178,28 @@ async def test_a_parse_failure_is_retried_by_dspy_and_both_calls_are_steps(
     assert len(server.requests) == 2
 
 
+async def test_half_a_character_in_a_reply_is_neither_lost_work_nor_another_request(
+    server: ModelServer, lm: dspy.LM
+) -> None:
+    torn = json.loads(fields(answer="42").join(('"', '"')).replace("\n", "\\n").replace("42", "\\ud83d"))
+    server.script = [Reply(torn), Reply(fields(reasoning="r", verdict="v"))]
+    first = await attempt(Twice(), {"question": "q"}, lm)
+    assert first.discovery.outcome == "done", first.discovery.failure
+    second = await attempt(Twice(), {"question": "q"}, lm, first.steps)
+    assert (second.outputs, len(server.requests)) == (first.outputs, 2)
+
+
+async def test_a_bill_that_cannot_be_is_not_believed_and_the_reply_counts(
+    server: ModelServer, lm: dspy.LM
+) -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 7, "total_tokens": 18}
+    choice = {"index": 0, "message": {"role": "assistant", "content": fields(answer="42")}}
+    server.script = [Reply(raw=json.dumps({"model": "m", "choices": [choice], "usage": usage}).encode())]
+    found = await attempt(dspy.Predict("question -> answer"), {"question": "q"}, lm)
+    assert found.outputs == {"answer": "42"}
+    assert [(step.usage.tokens_in, step.usage.tokens_out) for step in found.steps] == [(0, 7)]
+
+
 async def test_temperature_and_rollout_id_make_another_request(server: ModelServer, lm: dspy.LM) -> None:
     server.otherwise = echo
     digests = set()

@@ -1,5 +1,6 @@
 """Tools that a model calls: steps and effects as they were declared, and errors without local paths."""
 
+import json
 from collections.abc import Callable
 
 import dspy
@@ -169,6 +170,44 @@ async def test_a_tools_error_reaches_the_model_without_paths_and_is_replayed(
     assert "/" not in told.partition("Execution error")[2].partition("[[")[0]
     await attempt(program(fail), {"question": "q"}, lm, first.steps)
     assert (tried, len(server.requests)) == ([1], 3)
+
+
+class Mute(Exception):
+    """An error that fails to tell its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def stop(error: BaseException) -> object:
+    raise error
+
+
+ODD: dict[str, tuple[Callable[[], object], str]] = {
+    "no number": (lambda: {"cost": float("nan")}, '{"cost": "nan"}'),
+    "half a character": (lambda: "name: \udce9", "name: ?"),
+    "deep": (lambda: json.loads("[" * 100 + "]" * 100), "[[[["),
+    "exit": (lambda: stop(SystemExit(2)), "SystemExit: 2"),
+    "mute": (lambda: stop(Mute()), "Mute, whose text cannot be had"),
+    "half an error": (lambda: stop(ValueError("\ud800")), "ValueError: ?"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+async def test_whatever_a_tool_does_its_effect_has_an_outcome_that_the_model_sees(
+    case: str, server: ModelServer, lm: dspy.LM
+) -> None:
+    does, seen = ODD[case]
+
+    def act(number: int) -> object:
+        """Acts."""
+        return does()
+
+    server.script = calls(("act", {"number": 1}))
+    found = await attempt(reacting(act), {"question": "q"}, lm)
+    assert found.discovery.outcome == "done", found.discovery.failure
+    assert kinds(found) == ["intent", "effect"]
+    assert seen in sent(server)[1]
 
 
 @pytest.mark.parametrize("program", [reacting, Blocking], ids=["in the loop", "in a thread"])

@@ -140,13 +140,24 @@ async def test_a_models_error_says_who_must_act(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("asked", "patience"),
+    [
+        ("7", timedelta(seconds=7)),
+        ("-7", None),
+        ("nan", None),
+        ("1e300", timedelta(days=1)),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", timedelta(0)),
+    ],
+)
 async def test_a_rate_limit_asks_for_patience_and_is_not_retried_in_the_slot(
-    server: ModelServer, settings: dict[str, Any]
+    asked: str, patience: timedelta | None, server: ModelServer, settings: dict[str, Any]
 ) -> None:
-    server.script = [Reply(status=429, headers={"retry-after": "7"})]
+    server.script = [Reply(status=429, headers={"retry-after": asked})]
     with pytest.raises(AgentFailure) as raised:
         await discover(BY_NAME["explore"], exploring(settings))
-    assert (raised.value.kind, raised.value.retry_after) == ("capacity", timedelta(seconds=7))
+    assert (raised.value.kind, raised.value.retry_after) == ("capacity", patience)
     assert len(server.requests) == 1
 
 
@@ -162,13 +173,11 @@ async def test_garbage_is_asked_for_again_once_and_then_is_transient(
 
 
 @pytest.mark.anyio
-async def test_a_body_that_is_no_json_does_not_pass_for_an_answer(
-    server: ModelServer, settings: dict[str, Any]
-) -> None:
+async def test_a_body_that_is_no_json_may_pass(server: ModelServer, settings: dict[str, Any]) -> None:
     server.otherwise = lambda prompt: Reply(raw=b"<html>gateway</html>")
     with pytest.raises(AgentFailure) as raised:
         await discover(BY_NAME["explore"], exploring(settings))
-    assert raised.value.kind in {"transient", "bug"}
+    assert raised.value.kind == "transient"
 
 
 @pytest.mark.anyio
