@@ -1,10 +1,10 @@
 """What `answer` and `signal` have in common: how a value, an approval and a name are given."""
 
 import getpass
-import json
 import re
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from blackboard.state import InquiryRow
 from protocol.errors import InvalidSettings
@@ -19,9 +19,9 @@ def parsed(text: str, row: InquiryRow) -> JsonValue:
 
 
 def json_or_text(text: str) -> JsonValue:
-    """JSON where it is JSON; the plain text otherwise."""
+    """JSON where it is JSON (NaN is none); the plain text otherwise."""
     try:
-        return json.loads(text)
+        return from_json(text, allow_inf_nan=False)
     except ValueError:
         return text
 

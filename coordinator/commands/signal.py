@@ -1,12 +1,9 @@
 """`coordinator signal`: sends a signal to the tasks of a run that wait for it."""
 
-import json
-
 import click
-from pydantic import JsonValue
 
 from coordinator.commands.acting import operating
-from coordinator.commands.answering import answerer
+from coordinator.commands.answering import answerer, json_or_text
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from protocol.running import run_async
@@ -26,13 +23,9 @@ def command(invocation: Invocation, run: str, name: str, value: str) -> None:
 
 
 async def _signal(invocation: Invocation, prefix: str, name: str, text: str) -> None:
-    try:
-        value: JsonValue = json.loads(text)
-    except ValueError:
-        value = text
     async with operating(invocation) as operator:
         run = await operator.records.find(prefix)
-        reached = await operator.signal(run, name, value, answerer())
+        reached = await operator.signal(run, name, json_or_text(text), answerer())
     if invocation.json:
         emit_json({"run": run, "signal": name, "inquiries": list(reached)})
     else:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import pytest
 
 from coordinator import connections
+from coordinator.commands.answering import json_or_text
 from coordinator.settings import load
 from protocol.artifacts import digest_of
 from protocol.codec import encode
@@ -101,3 +103,11 @@ def test_a_response_on_the_bus_is_an_answer(shell: Shell) -> None:
     ]
     assert (told["answerer"], told["answer"]["value"]) == ("bot", "no")
     shell("cancel", run)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ('{"a": [1]}', {"a": [1]}), ("yes", "yes"), ('[{"x": NaN}]', '[{"x": NaN}]'), ("", "")],
+)
+def test_an_answer_is_json_where_it_is_json_and_text_otherwise(text: str, value: object) -> None:
+    assert json_or_text(text) == value
