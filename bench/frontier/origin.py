@@ -16,11 +16,13 @@ PLAYING = (
     "blackboard/rewards.py",
     "coordinator/frontier/*.py",
 )
+WORDS = "coordinator/frontier/explain.py"
+"""Says in words what was chosen, which no game depends on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`code` is a digest of the files in `PLAYING`: unlike a commit it is the same after a rebase."""
+    """`code` is a digest of the files that play: unlike a commit it is the same after a rebase."""
 
     code: str
     interpreter: str
@@ -28,9 +30,10 @@ class Origin:
     @property
     def commit(self) -> str:
         """The last commit that changed these files, if Git knows them as they are."""
-        if _git("status", "--porcelain", "--", *PLAYING):
+        files = (*PLAYING, f":(exclude){WORDS}")
+        if _git("status", "--porcelain", "--", *files):
             return "not committed"
-        return _git("log", "-1", "--format=%h", "--abbrev=10", "--", *PLAYING) or "unknown"
+        return _git("log", "-1", "--format=%h", "--abbrev=10", "--", *files) or "unknown"
 
 
 def origin() -> Origin:
@@ -43,7 +46,7 @@ def origin() -> Origin:
 
 def _files() -> Iterator[Path]:
     for pattern in PLAYING:
-        yield from sorted(ROOT.glob(pattern))
+        yield from (path for path in sorted(ROOT.glob(pattern)) if path != ROOT / WORDS)
 
 
 def _git(*words: str) -> str:

@@ -1,20 +1,16 @@
 """The benchmark's page in the documentation: tables and plots, all from one command."""
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
-from bench.frontier import beside, settings, shares, stopping
+from bench.frontier import beside, grid, settings, shares, stopping
 from bench.frontier.charts import chart
 from bench.frontier.measure import Cell, measured, table
 from bench.frontier.record import Record
 from bench.frontier.resampling import interval, mean
 from bench.frontier.settings import Setting
-from bench.frontier.worlds import Flat
-from coordinator.frontier.divergence import kl
 from coordinator.frontier.policies import DEFAULT_POLICY
 
 PLOTTED_IN = ("T2", "flat K=50")
@@ -60,6 +56,7 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
     parts = {
         "gates": table(gate_cells),
         "ratios": ratios(gates, flats, record),
+        "flat": grid.table(flats, record),
         "stopping": stopping.table(
             [
                 stopping.measured(name, world, effort.stopping, record)
@@ -68,7 +65,6 @@ def write_page(path: Path, effort: Effort, record: Record) -> bool:
         ),
         "beside": beside.table(compared, effort.compared, record),
         "leads": beside.leads(compared, effort.compared, record),
-        "references": references(effort.compared, record),
         "images": "\n\n".join(f"![{name}]({name})" for name in plots),
         "listed": shares.section(
             [one for one in settings.listed() if one.measure == "reward"], effort.shares, record
@@ -123,19 +119,6 @@ def _plot(setting: Setting, seeds: int, record: Record) -> str:
     )
 
 
-def lai_robbins(world: Flat, seeds: int) -> float:
-    """The regret that no good policy can stay below in the long run, for coins, at the world's visits.
-
-    ln T times the sum over arms of gap / kl(mean, best) (Lai and Robbins, 1985), on average over seeds.
-    """
-    total = 0.0
-    for seed in range(seeds):
-        means = [root.mean for root in world.roots(Random(f"world {seed}"))]
-        best = max(means)
-        total += sum((best - mean) / kl(mean, best) for mean in means if mean < best)
-    return math.log(world.visits) * total / seeds
-
-
 def _page(parts: Mapping[str, str], effort: Effort, record: Record) -> str:
     trees, flats = effort.of_gates
     played_by = record.origin
@@ -158,6 +141,12 @@ Seeds 0 to {trees - 1} of trees, 0 to {flats - 1} of flat worlds.
 
 {parts["ratios"]}
 
+## Flat worlds
+
+{grid.explained(flats)}
+
+{parts["flat"]}
+
 ## Policies side by side
 
 16 workers, seeds 0 to {effort.compared - 1}; the best of a column in bold. T1 to T5 are trees of directions;
@@ -168,8 +157,6 @@ T1 and T4 do not deplete, nor do the flat worlds.
 Seed by seed against the policy that came out best of all others here, which luck has helped:
 
 {parts["leads"]}
-
-{parts["references"]}
 
 {parts["images"]}
 
@@ -199,19 +186,3 @@ guesses may mislead.
 
 {parts["stopping"]}
 """
-
-
-def references(seeds: int, record: Record) -> str:
-    """What the flat worlds' regrets are to be seen beside."""
-    lines = [
-        "Beside the flat worlds, for coins:",
-        "",
-        "| | sequential UCB1 | Lai and Robbins |",
-        "|---|---|---|",
-    ]
-    for setting in settings.compared():
-        if isinstance(setting.world, Flat) and setting.measure == "regret" and not setting.world.graded:
-            alone = Setting(setting.name, setting.world, 1, "regret")
-            ucb1 = measured(alone, "ucb1", seeds, record).value
-            lines.append(f"| {setting.name} | {ucb1:.0f} | {lai_robbins(setting.world, seeds):.0f} |")
-    return "\n".join(lines)

@@ -9,11 +9,12 @@ from random import Random
 
 import pytest
 
-from bench.frontier import settings, stopping
+from bench.frontier import grid, settings, stopping
 from bench.frontier.beside import COMPARED, leads
 from bench.frontier.charts import Curve, chart
+from bench.frontier.grid import lai_robbins
 from bench.frontier.origin import origin
-from bench.frontier.page import Effort, lai_robbins, ratios, write_page
+from bench.frontier.page import Effort, ratios, write_page
 from bench.frontier.play import Play
 from bench.frontier.record import Record
 from bench.frontier.resampling import interval_of_mean
@@ -35,6 +36,8 @@ def small() -> Iterator[None]:
         patch.setattr(settings, "compared", lambda: [TREE, FLAT])
         patch.setattr(settings, "listed", lambda: [TREE])
         patch.setattr(settings, "held_out", lambda: settings.drawn("page", 3)[2:])
+        flats = {"coins": Flat(6, graded=False, visits=30), "graded": Flat(6, graded=True, visits=30)}
+        patch.setattr(grid, "worlds", lambda: flats)
         worlds = {"gradual": Flat(3, graded=True, drift=gradual, visits=300)}
         patch.setattr(stopping, "worlds", lambda: worlds)
         yield
@@ -79,6 +82,23 @@ def test_the_page_says_what_played_and_how_it_is_written_again(folder: Path) -> 
     assert f"played by {played_by.interpreter}" in text_of(folder)
     assert played_by.code in text_of(folder)
     assert "--seeds 2 --beside\n2 --shares 4`" in text_of(folder)
+
+
+def test_regret_in_flat_worlds_stands_beside_one_worker_with_ucb1_and_for_coins_beside_the_bound(
+    folder: Path,
+) -> None:
+    heads = "| regret of the default | W=1 | W=4 | W=16 | W=64 | ucb1, W=1 | Lai and Robbins |"
+    assert heads in text_of(folder)
+    coins, graded = (
+        next(line for line in text_of(folder).splitlines() if line.startswith(f"| {name} |")).split(" | ")
+        for name in ("coins", "graded")
+    )
+    games = Record(folder / "games.jsonl")
+    alone = Setting("coins", Flat(6, graded=False, visits=30), 1, "regret")
+    for place, policy in ((1, "adaptive"), (5, "ucb1")):
+        assert coins[place] == f"{games.result(alone, policy, 0).regret:.0f} ± 0"
+    assert coins[6] == f"{lai_robbins(Flat(6, graded=False, visits=30), seeds=1):.0f} |"
+    assert graded[6] == " |"
 
 
 @pytest.mark.parametrize("policy", COMPARED)
