@@ -7,24 +7,32 @@ from coordinator.frontier.explain import coverage, observed
 
 SHOWN = 20
 TOPIC_WIDTH = 80
+REWARD = "A visit earns from 0 to 1: as its passages were new and relevant, and stood in the files."
 
 
 def with_directions(
-    markdown: str, totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow]
+    markdown: str,
+    totals: Totals,
+    directions: Mapping[str, DirectionRow],
+    tasks: Sequence[TaskRow],
+    last: str | None,
 ) -> str:
-    """The report with a section on the directions: visits, mean reward, and why it ended where it did."""
-    return markdown.rstrip() + "\n\n" + "\n".join(_section(totals, directions, tasks)) + "\n"
+    """The report with a section on the directions: visits, mean reward, and why it ended where it did.
+
+    `last` says in words why the last visit went where it went.
+    """
+    return markdown.rstrip() + "\n\n" + "\n".join(_section(totals, directions, tasks, last)) + "\n"
 
 
 def _section(
-    totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow]
+    totals: Totals, directions: Mapping[str, DirectionRow], tasks: Sequence[TaskRow], last: str | None
 ) -> Iterator[str]:
     explored = [row for row in directions.values() if row.agent == "explore"]
     visited = sorted(
         (row for row in explored if row.visits), key=lambda row: (-(observed(row) or 0.0), row.opened)
     )
     yield "## How the directions were explored\n"
-    yield f"{coverage(explored)} Exploring ended because {totals.reason}.\n"
+    yield f"{coverage(explored)} Exploring ended because {totals.reason}. {REWARD}\n"
     if visited:
         yield "| direction | visits | mean reward | led to by | then |"
         yield "|---|---:|---:|---|---|"
@@ -37,6 +45,8 @@ def _section(
     if waiting:
         named = "; ".join(_cell(row.topic) for row in waiting[:SHOWN])
         yield f"\nNot visited ({len(waiting)}): {named}"
+    if last is not None:
+        yield f"\nWhy the last visit went where it did. {last}"
     failed = [task for task in tasks if task.status in ("failed", "dead", "cancelled")]
     for task in failed[:SHOWN]:
         yield f"\nTask {task.id} of {task.agent} ended {task.status}: {_cell(task.reason)}"

@@ -9,16 +9,25 @@ from blackboard.events import MICRO
 from blackboard.spec import RunSpec
 from blackboard.state import DirectionRow
 from coordinator.commands.shared import plain, stored
-from coordinator.commands.wording import choice_lines
-from coordinator.frontier.explain import RankedDirection, TreeLine, coverage, explain, observed, rank, tree
+from coordinator.commands.wording import choice_lines, in_words
+from coordinator.frontier.explain import (
+    UNVISITED_INDEX,
+    RankedDirection,
+    TreeLine,
+    coverage,
+    observed,
+    rank,
+    tree,
+)
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, emit_table, message
 from coordinator.records import LATEST, Records
 from protocol.running import run_async
 
 TOPIC_WIDTH = 70
-UNVISITED_INDEX = 1e6
-"""Policies that visit everything once give what was not visited an index beyond this."""
+LEGEND = (
+    "index: what speaks for a next visit: the mean, and a bonus for what is not known, less what is under way"
+)
 
 
 @click.command("frontier", cls=Verb)
@@ -62,6 +71,7 @@ async def _list(invocation: Invocation, prefix: str, nested: bool) -> None:
         )
         emit_table(columns, [_ranked_row(line, directions[line.direction]) for line in ranked])
         explored = [row for row in directions.values() if _explored(spec, row)]
+        message(LEGEND)
         message(coverage(explored))
 
 
@@ -159,13 +169,16 @@ async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
         choice = await records.choice(run, task.id)
         directions = await records.directions(run)
     if invocation.json:
-        emit_json({"task": task.id, "direction": task.direction, "choice": choice and plain(choice)})
+        why = in_words(choice, directions)
+        emit_json(
+            {"task": task.id, "direction": task.direction, "why": why, "choice": choice and plain(choice)}
+        )
         return
     lines = list(choice_lines(choice, directions))
     row = directions[task.direction]
     click.echo(f"task {task.id}: visit {task.visit} of {' '.join(row.topic.split())!r} by {task.agent}")
-    if choice is not None:
-        click.echo(explain(choice, {row.id: row.topic for row in directions.values()}))
+    if (why := in_words(choice, directions)) is not None:
+        click.echo(why)
     for line in lines:
         click.echo(line.lstrip("\n"))
     if not lines:

@@ -10,13 +10,15 @@ from typing import Any
 import anyio
 import click
 
+from blackboard.events import Choice
 from blackboard.spec import RunSpec
-from blackboard.state import Totals
+from blackboard.state import TaskRow, Totals
 from blackboard.store import BlackboardStore
 from coordinator import connections
 from coordinator.commands.asking import Question, question_options, spec_of
 from coordinator.commands.shared import counted, now_ms, prepare, show_progress
 from coordinator.commands.up import swarm_here
+from coordinator.commands.wording import in_words
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.output import emit_json, message
 from coordinator.pricing import table_of, unpriced
@@ -178,7 +180,8 @@ async def _conclude(
     if found is not None:
         payload = found[1]
         tasks = await records.tasks(run)
-        markdown = with_directions(str(payload["markdown"]), record.totals, directions, tasks)
+        why = in_words(await _last_choice(records, run, tasks), directions)
+        markdown = with_directions(str(payload["markdown"]), record.totals, directions, tasks, why)
         path = await _keep(markdown, output or settings.data_folder / "reports" / f"{run}.md", run)
         if not invocation.json:
             click.echo(markdown)
@@ -192,6 +195,13 @@ async def _conclude(
     if record.totals.status != "done":
         return Exit.RUN_FAILED
     return Exit.FAILED if found is not None and path is None else Exit.OK
+
+
+async def _last_choice(records: Records, run: str, tasks: Sequence[TaskRow]) -> Choice | None:
+    """Of the direction that was explored last."""
+    explored = [task for task in tasks if task.agent == "explore"]
+    last = max(explored, key=lambda task: task.began, default=None)
+    return None if last is None else await records.choice(run, last.id)
 
 
 async def _keep(markdown: str, path: Path, run: str) -> Path | None:

@@ -11,7 +11,7 @@ from coordinator.builds import remedy, why_stranded
 from coordinator.builds import stranded as stranded_tasks
 from coordinator.commands.acting import operating
 from coordinator.commands.shared import ago, lasting, plain, stored
-from coordinator.commands.wording import choice_lines, failure_lines
+from coordinator.commands.wording import choice_lines, failure_lines, in_words
 from coordinator.invocation import Invocation, Verb, pass_invocation
 from coordinator.operating import Operator
 from coordinator.output import emit_json, emit_table, message
@@ -127,8 +127,14 @@ async def described(records: Records, run: str, prefix: str) -> Mapping[str, Any
     journal = [{**plain(step), "request_text": text} for step, text in zip(steps, requests, strict=True)]
     for number, divergence in (await _divergences(records, run, steps)).items():
         journal[number]["value"] = plain(divergence)
-    shown = as_json(task, await records.directions(run))
-    return {**shown, "choice": choice and plain(choice), "journal": journal}
+    directions = await records.directions(run)
+    why = in_words(choice, directions)
+    return {
+        **as_json(task, directions),
+        "why": why,
+        "choice": choice and plain(choice),
+        "journal": journal,
+    }
 
 
 async def _divergences(records: Records, run: str, steps: Sequence[Step]) -> Mapping[int, Divergence]:

@@ -4,6 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from blackboard.events import Choice, Term
 from blackboard.state import DirectionRow, TaskRow
+from coordinator.frontier.explain import explain
+
+
+def in_words(choice: Choice | None, directions: Mapping[str, DirectionRow]) -> str | None:
+    """Why a direction was chosen, for people; None for a task that needed no choice."""
+    topics = {row.id: " ".join(row.topic.split()) for row in directions.values()}
+    return None if choice is None else explain(choice, topics)
 
 
 def choice_lines(choice: Choice | None, directions: Mapping[str, DirectionRow]) -> Iterator[str]:

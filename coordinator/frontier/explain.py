@@ -10,6 +10,9 @@ from coordinator.frontier.adaptive import PRIOR_LASTS, Adaptive
 from coordinator.frontier.policies import frontier
 from coordinator.frontier.promises import ROOT_PRIOR_MICRO
 
+UNVISITED_INDEX = 1e6
+"""Policies that visit everything once give what was not visited an index beyond this."""
+
 
 def explain(choice: Choice, topics: Mapping[str, str]) -> str:
     """One choice in words and numbers. `topics` by direction id; a missing one is shown by its id."""
@@ -20,7 +23,9 @@ def explain(choice: Choice, topics: Mapping[str, str]) -> str:
         _deciding(choice),
     ]
     if choice.runners_up:
-        others = "; ".join(f"{_named(term, topics)} ({_briefly(term)})" for term in choice.runners_up)
+        others = "; ".join(
+            f"{_named(term, topics)} ({_briefly(term, choice.policy)})" for term in choice.runners_up
+        )
         sentences.append(f"Next in line: {others}.")
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -39,7 +44,7 @@ def _standing(term: Term, choice: Choice) -> str:
         parts.append(f"{_counted(term.visits, 'visit')} to it earned {term.mean:.2f} (of 1) on average")
         if _prior_counts(choice):
             parts[0] += f", with the {_prior(term):.2f} at which it was rated beforehand weighed in"
-    if term.in_flight:
+    if term.in_flight and term.visits:
         parts.append(f"{_counted(term.in_flight, 'more visit')} under way")
     return ", ".join(parts) + "."
 
@@ -47,6 +52,8 @@ def _standing(term: Term, choice: Choice) -> str:
 def _rated(term: Term, choice: Choice) -> str:
     """What an unvisited direction starts with."""
     text = "It has not been visited yet"
+    if term.in_flight:
+        text = f"No visit to it has ended yet, with {term.in_flight:,} under way"
     if term.prior is None:
         text += f"; nobody rated it beforehand, so it starts at {_prior(term):.2f} (of 1)"
     else:
@@ -71,7 +78,7 @@ def _prior_counts(choice: Choice) -> bool:
 def _deciding(choice: Choice) -> str:
     """What tipped the scales: what is known, or what is not."""
     chosen = choice.chosen
-    if chosen.index >= 1e6:
+    if chosen.index >= UNVISITED_INDEX:
         return "Every direction gets a first visit before any is judged."
     match choice.policy:
         case "uniform":
@@ -86,6 +93,11 @@ def _deciding(choice: Choice) -> str:
 
 def _promising(choice: Choice) -> str:
     chosen = choice.chosen
+    if chosen.index > 1.0:
+        return (
+            f"Its score is the highest, {chosen.index:.2f}: what it is known to earn, and a bonus for how "
+            "little is known of it."
+        )
     rivals = [term.mean for term in choice.runners_up]
     if chosen.bonus > 0.005:
         text = f"With so little known of it, it may well be worth up to {chosen.index:.2f}"
@@ -118,10 +130,15 @@ def _named(term: Term, topics: Mapping[str, str]) -> str:
     return f"“{topics.get(term.direction) or term.direction}”"
 
 
-def _briefly(term: Term) -> str:
-    known = f"{term.mean:.2f} from {_counted(term.visits, 'visit')}" if term.visits else "not visited"
-    under_way = f", {term.in_flight} under way" if term.in_flight else ""
-    return f"{known}{under_way}, worth up to {term.index:.2f}" if term.index < 1e6 else f"{known}{under_way}"
+def _briefly(term: Term, policy: str) -> str:
+    text = f"{term.mean:.2f} from {_counted(term.visits, 'visit')}" if term.visits else "not visited"
+    if term.in_flight:
+        text += f", {term.in_flight} under way"
+    if term.index >= UNVISITED_INDEX:
+        return text
+    if policy == "thompson":
+        return f"{text}, drew {term.index:.2f}"
+    return f"{text}, {'worth up to' if term.index <= 1.0 else 'score'} {term.index:.2f}"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -252,11 +269,14 @@ def coverage(rows: Sequence[DirectionRow]) -> str:
         )
     retired = sum(row.retired is not None for row in rows)
     if retired:
-        text.append(f"{_counted(retired, 'direction')} ended as no longer worth a visit.")
+        text.append(
+            f"{_counted(retired, 'direction')} ended early: nothing more to find, or no longer worth a visit."
+        )
     waiting = [row for row in unvisited if row.open]
     if waiting:
+        were, they = ("was", "it") if len(waiting) == 1 else ("were", "they")
         text.append(
-            f"{_counted(len(waiting), 'direction')} that others promised more than, or that came too late, "
-            "were left unvisited."
+            f"{_counted(len(waiting), 'direction')} {were} left unvisited: others promised more, or {they} "
+            "came too late."
         )
     return " ".join(text)

@@ -1,13 +1,15 @@
 """A reader who knows no bandits understands why a direction was chosen."""
 
+import pytest
+
 from coordinator.frontier.agenda import Agenda
 from coordinator.frontier.explain import coverage, explain, rank, tree
 
 TOPICS = {"a": "cancel scopes", "b": "task groups", "c": "shielding"}
 
 
-def agenda_of(*directions: str) -> Agenda:
-    agenda = Agenda()
+def agenda_of(*directions: str, policy: str = "adaptive") -> Agenda:
+    agenda = Agenda(policy)
     for direction in directions:
         agenda.add(direction, topic=TOPICS[direction])
     return agenda
@@ -49,7 +51,24 @@ def test_ratings_that_turned_out_too_high_are_named() -> None:
 def test_visits_under_way_are_named() -> None:
     agenda = agenda_of("a")
     agenda.ask()
-    assert "1 more visit under way" in settle(agenda, 0.5)
+    assert "No visit to it has ended yet, with 1 under way; nobody rated it" in settle(agenda, 0.5)
+    agenda.ask()
+    assert (
+        "on average, with the 0.50 at which it was rated beforehand weighed in, 2 more visits under way"
+        in (settle(agenda, 0.5))
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason", "others"),
+    [("ucb1", "Its score is the highest, ", ", score "), ("thompson", "a plausible value", ", drew ")],
+)
+def test_what_is_no_reward_is_not_called_one(policy: str, reason: str, others: str) -> None:
+    agenda = agenda_of("a", "b", "c", policy=policy)
+    *_, text = (settle(agenda, 0.5) for _ in range(4))
+    assert reason in text
+    assert others in text
+    assert "worth up to" not in text
 
 
 def test_the_sentence_holds_no_jargon() -> None:
@@ -105,6 +124,6 @@ def test_coverage_says_what_was_not_explored_and_why() -> None:
     agenda.retire("b", "below what a visit must be worth")
     text = coverage(list(agenda.rows.values()))
     assert text.startswith("1 visit went to 1 of 3 directions.")
-    assert "1 direction ended as no longer worth a visit." in text
-    assert "left unvisited" in text
+    assert "1 direction ended early: nothing more to find, or no longer worth a visit." in text
+    assert "1 direction was left unvisited: others promised more, or it came too late." in text
     assert coverage([]) == "No direction was opened."

@@ -175,6 +175,8 @@ def test_the_frontier_shows_where_visits_went_and_why(shell: Shell, finished: st
     task = shell("tasks", finished, "--agent", "explore", "--json").json[0]
     why = shell("frontier", finished, "--why", task["id"], "--json").json
     assert why["choice"]["chosen"]["direction"] == why["direction"] == task["direction"]
+    assert why["why"].startswith(f"Chosen: “{task['topic']}”, out of ")
+    assert shell("tasks", finished, task["id"], "--json").json["why"] == why["why"]
     assert "chosen by" in shell("frontier", finished, "--why", task["id"][:10]).out
     assert "without a choice" in shell("frontier", finished, "--why", "latest").out
 

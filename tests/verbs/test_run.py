@@ -69,6 +69,7 @@ def test_the_report_goes_to_standard_output_and_the_progress_does_not(own: Shell
     assert answer.out.rstrip() == (own.home / "out" / "r.md").read_text().rstrip()
     assert "explored " in answer.err
     assert "report: out/r.md" in answer.err
+    assert "Why the last visit went where it did. Chosen: “" in answer.out
     assert "WARNING" not in answer.err
     assert "\x1b" not in answer.out + answer.err
 
