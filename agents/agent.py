@@ -227,6 +227,13 @@ class Context(Protocol):
         """
         ...
 
+    def gauge(self, name: str, value: float) -> None:
+        """Shows a number in the metrics of the worker: the last one told under a name.
+
+        Names are few, and hold no ids: each is a series of `swarmboard_worker_agent_value`.
+        """
+        ...
+
     def progress(self) -> None:
         """Says that the task moves; a task without progress is reported to the operator."""
         ...

@@ -12,7 +12,7 @@ from agents.board import Board
 from agents.branches import branch
 from agents.journal import Journal
 from agents.ledger import Holding
-from agents.observations import Observers, StepReplayed
+from agents.observations import Gauged, Observers, StepReplayed
 from agents.permits import Permits
 from agents.providers import Providers
 from agents.steps import Steps
@@ -133,6 +133,9 @@ class TaskContext:
 
     def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:
         return self._permits.call(self.run, model)
+
+    def gauge(self, name: str, value: float) -> None:
+        self._observers.notify(Gauged(self.agent, name, value))
 
     def _journal(self) -> Journal:
         if self._opened is None:
@@ -258,6 +261,9 @@ class ProcessContext:
 
     def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:  # noqa: ARG002
         raise OutOfReach("way to know what limits allow")
+
+    def gauge(self, name: str, value: float) -> None:  # noqa: ARG002
+        raise OutOfReach("metrics")
 
     def progress(self) -> None:
         """Nothing: a process is stopped by its timeout."""

@@ -46,6 +46,7 @@ class WorkerMetrics:
             seen.TaskStarted: self._on_started,
             seen.TaskFinished: self._on_finished,
             seen.StepReplayed: self._on_replayed,
+            seen.Gauged: lambda it: self.told.labels(it.agent, it.name).set(it.value),
             seen.DiscoveryPublished: lambda it: self._published[it.again].inc(),
             seen.ReceiptReceived: self._on_receipt,
             seen.LeaseLost: lambda it: self.leases_lost.labels(it.agent).inc(),
@@ -95,6 +96,9 @@ class WorkerMetrics:
             "Tokens of model calls that the journal answered.",
             ["agent"],
             registry=registry,
+        )
+        self.told = Gauge(
+            "swarmboard_worker_agent_value", "What an agent last told.", ["agent", "name"], registry=registry
         )
         self.leases_lost = Counter(
             "swarmboard_worker_leases_lost", "Held tasks that moved on.", ["agent"], registry=registry

@@ -1,6 +1,6 @@
 """What a worker notices, as it happens: for metrics, logs and tests. Durations are seconds.
 
-The worker notifies, from its loop and from the pulse's thread, and knows no subscriber.
+The worker notifies, from its loop, the pulse's thread and those of agents, and knows no subscriber.
 """
 
 from typing import Literal
@@ -58,6 +58,15 @@ class StepReplayed:
 
     agent: str
     usage: Usage
+
+
+@plain
+class Gauged:
+    """An agent told a number about itself."""
+
+    agent: str
+    name: str
+    value: float
 
 
 @plain
@@ -121,6 +130,7 @@ Observation = (
     | TaskStarted
     | TaskFinished
     | StepReplayed
+    | Gauged
     | DiscoveryPublished
     | ReceiptReceived
     | LeaseLost

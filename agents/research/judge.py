@@ -2,7 +2,8 @@
 
 Each judgement is kept beside what can be checked of it: how well its passage fits by the words in it, and
 nothing where the quotation was made up. A model whose judgements go with that is believed a little more, to
-one half at most; one that says the same of everything, or the opposite, is not, and the report says so.
+one half at most; one that says the same of everything, or the opposite, is not, and the report and the
+worker's metrics say so.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,10 @@ def judge_so_far(context: Context) -> JudgeRecord:
     as far.
     """
     recorded = anyio.from_thread.run(context.step, "judge", None, partial(_look_up, context))
-    return record_of(_PAIRS.validate_python(recorded))
+    record = record_of(_PAIRS.validate_python(recorded))
+    context.gauge("judge_trust", record.trust())
+    context.gauge("judge_problems", len(record.warnings()))
+    return record
 
 
 def record_of(pairs: Iterable[tuple[float, float]]) -> JudgeRecord:

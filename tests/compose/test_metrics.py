@@ -47,6 +47,8 @@ WORKER_SAW: tuple[at_worker.Observation, ...] = (
     at_worker.TaskStarted("explore"),
     at_worker.TaskFinished("explore", "done", 0.2, USAGE),
     at_worker.StepReplayed("explore", USAGE),
+    at_worker.Gauged("explore", "judge_trust", 0.4),
+    at_worker.Gauged("explore", "judge_trust", 0.1),
     at_worker.DiscoveryPublished(again=True),
     at_worker.ReceiptReceived("settled", 0.01),
     at_worker.LeaseLost("explore"),
@@ -114,6 +116,11 @@ def test_a_worker_counts_what_replays_have_saved() -> None:
         registry.get_sample_value("swarmboard_worker_tokens_saved_by_replay_total", {"agent": "explore"})
         == 15
     )
+
+
+def test_a_worker_shows_what_an_agent_told_last() -> None:
+    told = {"agent": "explore", "name": "judge_trust"}
+    assert worker_metrics().registry.get_sample_value("swarmboard_worker_agent_value", told) == 0.1
 
 
 def test_gauges_sum_over_the_runs_led_and_forget_those_that_are_not() -> None:

@@ -1,4 +1,4 @@
-"""A model that judges by a fixed word, or by its opposite, changes no ranking, and the report says so."""
+"""A model that judges by a fixed word, or by its opposite, changes no ranking; report and metrics say so."""
 
 import json
 import random
@@ -91,6 +91,7 @@ async def test_a_judge_that_misleads_leaves_the_ranking_as_it_is_without_one(
     (said,) = report.payload.warnings
     assert warning in said
     assert "change a reward by 0% at most" in said
+    assert run.gauges == {"judge_trust": 0.0, "judge_problems": 1}
     assert f"**Warning**: {said}" in report.payload.markdown
 
 
@@ -101,6 +102,8 @@ async def test_a_judge_that_proves_right_is_believed_a_little(
     run = await research(corpus, tmp_path / "cache", server, of_the_question)
     (report,) = run.board.of(Report)
     assert report.payload.warnings == ()
+    assert 0.0 < run.gauges["judge_trust"] <= 0.5
+    assert run.gauges["judge_problems"] == 0
     moved = [found.payload for found in run.board.of(Finding)]
     fits = {found.id: found.payload.fit for found in run.board.of(Passage)}
     assert any(finding.relevance < 0.95 * fits[finding.passage] for finding in moved)

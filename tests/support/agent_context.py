@@ -113,6 +113,7 @@ class FakeContext:
     calls: int = 0
     usage: Usage = field(default_factory=Usage)
     """What the calls that were made have cost."""
+    gauges: dict[str, float] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
     """Paths of the steps and effects that were made."""
     _occurrences: dict[str, int] = field(default_factory=dict)
@@ -177,6 +178,9 @@ class FakeContext:
     def permit(self, model: str) -> AbstractAsyncContextManager[Permit]:
         return nullcontext(Turn())
 
+    def gauge(self, name: str, value: float) -> None:
+        self.gauges[name] = value
+
     def progress(self) -> None:
         pass
 
@@ -205,6 +209,7 @@ class Research:
     board: MemoryBoard = field(default_factory=MemoryBoard)
     visits: int = 0
     rewards: list[float] = field(default_factory=list)
+    gauges: dict[str, float] = field(default_factory=dict)
 
     async def run(self, agents: Mapping[str, Agent], budget: int) -> None:
         planned = await run_agent(agents["plan"], self._context("plan", self.question))
@@ -217,6 +222,7 @@ class Research:
             before = len(self.board.artifacts)
             discovery = await run_agent(agents["explore"], context)
             self.rewards.append(discovery.reward)
+            self.gauges |= context.gauges
             self.visits += 1
             for item in discovery.follow_ups:
                 if item.topic not in known:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from agents.agent import Agent, AgentFailure, Context, Discovery, Posting, agent
-from agents.observations import LeaseLost, TaskFinished
+from agents.observations import Gauged, LeaseLost, TaskFinished
 from protocol.artifacts import artifact
 from protocol.messages import Failure, FollowUp, SwarmDiscovery, Usage
 from tests.worker.rig import WALL_MS, rig, virtually
@@ -338,6 +338,26 @@ async def test_a_dropped_task_is_listed_until_the_thread_that_nothing_can_stop_h
         assert swarm.worker.executor.busy_threads == 0
 
 
+@virtually
+async def test_a_number_that_an_agent_tells_from_its_loop_or_thread_is_noticed() -> None:
+    @agent("looped")
+    async def looped(context: Context) -> Discovery:
+        context.gauge("backlog", 12)
+        return Discovery()
+
+    @agent("threaded", runs_in="thread")
+    def threaded(context: Context) -> Discovery:
+        context.gauge("trust", 0.5)
+        return Discovery()
+
+    async with rig(looped, threaded) as swarm:
+        for one in (looped, threaded):
+            await swarm.leader.dispatch(one.name)
+        await swarm.until(lambda: len(swarm.leader.discoveries) == 2)
+        told = {(one.agent, one.name, one.value) for one in swarm.saw(Gauged)}
+        assert told == {("looped", "backlog", 12), ("threaded", "trust", 0.5)}
+
+
 def compute(context: Context) -> Discovery:
     return Discovery([Note(text=f"{context.goal} in {os.getpid()}")], reward=1.0)
 
@@ -355,11 +375,17 @@ def read(context: Context) -> Discovery:
     return Discovery()
 
 
+def tell(context: Context) -> Discovery:
+    context.gauge("backlog", 12)
+    return Discovery()
+
+
 PROCESS_AGENTS = [
     Agent("compute", compute, publishes=("worker_note",), runs_in="process"),
     Agent("crash", crash, runs_in="process"),
     Agent("fail", fail, runs_in="process"),
     Agent("read", read, runs_in="process"),
+    Agent("tell", tell, runs_in="process"),
 ]
 
 
@@ -368,7 +394,7 @@ async def test_agents_in_processes_return_fail_and_die_apart_from_the_worker() -
     async with rig(*PROCESS_AGENTS, processes=2) as swarm:
         for one in PROCESS_AGENTS:
             await swarm.leader.dispatch(one.name)
-        await swarm.until(lambda: len(swarm.leader.discoveries) == 4)
+        await swarm.until(lambda: len(swarm.leader.discoveries) == 5)
         found = {swarm.leader.tasks[one.token].agent: one for one in swarm.leader.discoveries}
         text = found["compute"].artifacts[0].payload["text"]
         assert text.startswith("the goal in ")
@@ -376,3 +402,4 @@ async def test_agents_in_processes_return_fail_and_die_apart_from_the_worker() -
         assert found["crash"].failure.kind == "transient"
         assert (found["fail"].failure.kind, found["fail"].failure.retry_after_seconds) == ("capacity", 2)
         assert "has no board" in found["read"].failure.message
+        assert "has no metrics" in found["tell"].failure.message
