@@ -1,6 +1,6 @@
 """Choices per second and memory at 1,000, 100,000 and 1,000,000 directions, beside a full scan.
 
-    python -m bench.frontier.speed [--json] [--sizes 1000,100000]
+    python -m bench.frontier.speed [--json] [--sizes 1000,100000] [--policy kl-ucb-plus-plus]
 
 `choices_per_s` is asking alone, `buckets_per_s` moving the best in the buckets alone. `cycles_per_s` is the
 whole of a visit: choose, start, tell, with the statistics of the row and the event of the log; `scans_per_s`
@@ -15,7 +15,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -24,11 +24,14 @@ from blackboard.events import MICRO, TaskDispatched, TaskSettled
 from blackboard.rewards import start, tell
 from blackboard.state import DirectionRow
 from coordinator.frontier.adaptive import Adaptive
-from coordinator.frontier.indexed import IndexFrontier
+from coordinator.frontier.indexed import IndexFrontier, IndexPolicy
+from coordinator.frontier.indexes import INDEX_RULES
 from coordinator.frontier.staircase import Arm, Staircase
 
 IN_FLIGHT = 16
 SECONDS = 1.5
+SEARCHED: Mapping[str, IndexPolicy] = {policy.name: policy for policy in (Adaptive(), *INDEX_RULES)}
+"""Policies whose choices are searched for in the buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ def rate(action: Callable[[], object], seconds: float) -> float:
     return done / passed
 
 
-def measured(count: int, seconds: float = SECONDS) -> Speed:
+def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = None) -> Speed:
+    """Of the default policy unless another is given."""
     rng = Random(count)
     held = resident_bytes()
     rows = rows_of(count, rng)
@@ -82,7 +86,7 @@ def measured(count: int, seconds: float = SECONDS) -> Speed:
     gc.collect()
     row_bytes = resident_bytes() - held
     held, began = resident_bytes(), time.perf_counter()
-    frontier = IndexFrontier(Adaptive(), rows)
+    frontier = IndexFrontier(policy or Adaptive(), rows)
     build = time.perf_counter() - began
     gc.collect()
     frontier_bytes = resident_bytes() - held
@@ -158,9 +162,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", default="1000,100000,1000000")
+    parser.add_argument("--policy", choices=list(SEARCHED), default=Adaptive.name)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = [measured(int(size)) for size in options.sizes.split(",")]
+    found = [measured(int(size), policy=SEARCHED[options.policy]) for size in options.sizes.split(",")]
     if options.json:
         print(json.dumps([asdict(speed) for speed in found]))
         return 0

@@ -19,7 +19,7 @@ from bench.frontier.play import Play
 from bench.frontier.record import Record
 from bench.frontier.resampling import interval_of_mean
 from bench.frontier.settings import Setting
-from bench.frontier.speed import measured
+from bench.frontier.speed import SEARCHED, measured
 from bench.frontier.worlds import Flat, Tree, gradual
 from protocol.errors import InvalidSettings
 
@@ -192,6 +192,7 @@ def test_the_bound_of_lai_and_robbins_is_below_what_is_reached_by_visiting_at_ra
 
 
 def test_speed_is_measured_of_choices_of_whole_visits_and_of_scans() -> None:
-    speed = measured(300, seconds=0.05)
-    assert speed.directions == 300
-    assert speed.choices_per_s > speed.cycles_per_s > speed.scans_per_s > 0
+    for policy in (None, SEARCHED["kl-ucb-plus-plus"]):
+        speed = measured(300, seconds=0.05, policy=policy)
+        assert speed.directions == 300
+        assert speed.choices_per_s > speed.cycles_per_s > speed.scans_per_s > 0
