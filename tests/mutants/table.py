@@ -332,6 +332,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "            return",
     ),
     Mutant(
+        "a worker dates its beats by its clock alone",
+        "agents/ledger.py",
+        "max(self._dated_ms + 1, self.identity.wall_ms())",
+        "self.identity.wall_ms()",
+        ("tests/swarm/test_patience.py",),
+    ),
+    Mutant(
+        "a lease outlasts the clock that it was given by",
+        "blackboard/redis.py",
+        "left_ms > IMPLAUSIBLE_LEASES * ttl_ms",
+        "left_ms < 0",
+        ("tests/store/test_redis_faults.py",),
+    ),
+    Mutant(
         "an overtaken beat replaces a newer one",
         LIVENESS,
         "if known is not None and beat.sent_ms < known.beat.sent_ms:",
