@@ -42,7 +42,8 @@ def table(seeds: int, record: Record) -> str:
 
 
 def lai_robbins(world: Flat, seeds: int) -> float:
-    """The regret that no good policy can stay below in the long run, for coins, at the world's visits.
+    """The regret that no policy which is good in all worlds stays below in the long run, for coins, at the
+    world's visits.
 
     ln T times the sum over arms of gap / kl(mean, best) (Lai and Robbins, 1985), on average over seeds.
     """
@@ -56,11 +57,12 @@ def lai_robbins(world: Flat, seeds: int) -> float:
 
 def explained(seeds: int) -> str:
     """The sentences above the table."""
-    return f"""Directions that neither deplete nor spawn: coins and, *graded*, Beta rewards of the same means,
+    return f"""Directions that neither deplete nor spawn: coins and, *graded*, Beta rewards of the same means;
 5,000 visits, seeds 0 to {seeds - 1}. Beside the default with W workers stand {SEQUENTIAL} with one, which
-never waits for a result, and the regret below which no policy that is good in all such worlds can stay in
-the long run. With many arms 5,000 visits are no long run: most are visited too rarely for that bound to hold.
-It is given for coins; graded rewards tell more, and theirs (Burnetas and Katehakis, 1996) is lower."""
+never waits for a result, and what no policy that is good in all such worlds can stay below in the long run.
+5,000 visits are not that long: a policy may come out below, the more easily the more arms there are, and the
+default, which explores less than theory asks for, does. The bound is that for coins; graded rewards tell
+more, and theirs (Burnetas and Katehakis, 1996) is lower."""
 
 
 def _shown(cell: Cell) -> str:
