@@ -32,6 +32,7 @@ from tests.chaos.scene import STORE_CLOCK, Scene
 from tests.crash.hive import FAST, Clients, Hive
 from tests.history.checker import check
 from tests.history.final import final_state
+from tests.support import scripts
 from tests.support.clocks import WallClock, clear_up
 from tests.support.results import Line, Results, commit, seeded
 from tests.support.servers import NatsServer, RedisServer
@@ -117,7 +118,8 @@ async def play(
     """
     began, result = time.monotonic(), Round(seed)
     with servers(folder) as (nats, redis):
-        hive = Hive(nats, redis, folder, FAST)
+        # in interpreters of their own: a fork keeps the clock and the code of the process that it comes from
+        hive = Hive(nats, redis, folder, FAST, launch=scripts.start)
         history = History(hive.crash_log)
         runs = [f"run-{number}" for number in range(PRODUCERS)]
         try:
