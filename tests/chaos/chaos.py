@@ -39,6 +39,12 @@ from tests.support.servers import NatsServer, RedisServer
 from tests.support.versions import before_the_last_change, code_of
 
 PRODUCERS = 4
+BOUNDED = {
+    **FAST,
+    "SWARMBOARD_RETENTION_LOG_EVENTS": "500",
+    "SWARMBOARD_RETENTION_SEGMENT_EVENTS": "250",
+}
+"""Most of a run's log has left it, for the archive, before the run ends."""
 SIDES = 3
 """From which faults come at the same time. With more, nothing gets done before they stop."""
 PAUSE_SECONDS = 1.0
@@ -119,7 +125,7 @@ async def play(
     began, result = time.monotonic(), Round(seed)
     with servers(folder) as (nats, redis):
         # in interpreters of their own: a fork keeps the clock and the code of the process that it comes from
-        hive = Hive(nats, redis, folder, FAST, launch=scripts.start)
+        hive = Hive(nats, redis, folder, BOUNDED, launch=scripts.start)
         history = History(hive.crash_log)
         runs = [f"run-{number}" for number in range(PRODUCERS)]
         try:
