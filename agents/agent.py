@@ -317,6 +317,17 @@ class StepDiverged(AgentFailure):
         super().__init__("user", f"{path}: the journal has another request: {reason}")
 
 
+class UnusableReply(AgentFailure):
+    """What a model replied is of no use, though the call went well: not to be parsed, or not what was wanted.
+
+    Not caught, the task is tried again. Once an attempt meets the recorded reply again, it sets it aside, and
+    the next one asks anew.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("transient", message)
+
+
 class EffectUnknown(AgentFailure):
     """Whether an effect happened is not known, and will not be."""
 

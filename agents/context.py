@@ -104,6 +104,11 @@ class TaskContext:
         self.progress()
         return value
 
+    async def reconsider(self, reason: str) -> None:
+        """The attempt fails for a reply that is of no use: it is set aside if it was met again."""
+        if self._made is not None:
+            await self._made.reconsider(reason)
+
     def branch(self, name: str) -> AbstractContextManager[None]:
         return branch(name)
 

@@ -15,7 +15,7 @@ from typing import Any
 import dspy
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from agents.agent import Agent, AgentFailure, Context, Discovery, agent
+from agents.agent import Agent, AgentFailure, Context, Discovery, UnusableReply, agent
 from agents.dspy_model import ask, language_model
 from agents.dspy_tools import durable
 from agents.model_settings import ModelSettings, prepare_environment
@@ -58,9 +58,7 @@ def dspy_agent(
         try:
             payload = publishes.model_validate(outputs)
         except ValidationError as error:
-            raise AgentFailure(
-                "transient", f"the model's answer is no {publishes.__name__}: {error}"
-            ) from error
+            raise UnusableReply(f"the model's answer is no {publishes.__name__}: {error}") from error
         return Discovery(
             artifacts=[payload],
             reward=_reward(outputs.get("reward")),

@@ -29,7 +29,7 @@ from dspy.utils.exceptions import (
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
-from agents.agent import AgentFailure, Context
+from agents.agent import AgentFailure, Context, UnusableReply
 from agents.dspy_lm import journaled, patience
 from agents.dspy_scope import SETTING, Branches, Scope
 from agents.dspy_tools import durable
@@ -132,7 +132,9 @@ def failure_of(error: DSPyError) -> AgentFailure:
         return AgentFailure("capacity", message, retry_after=patience(error))
     if isinstance(error, _USER_ERRORS):
         return AgentFailure("user", message)
-    if is_retryable_lm_error(error) or isinstance(error, AdapterParseError) or _unreadable(error):
+    if isinstance(error, AdapterParseError):
+        return UnusableReply(message)
+    if is_retryable_lm_error(error) or _unreadable(error):
         return AgentFailure("transient", message)
     return AgentFailure("bug", message)
 

@@ -177,6 +177,11 @@ class Replay:
             and one.step.occurrence not in self._passed[one.step.path]
         ]
 
+    def led_to_effects(self, entry: Entry) -> bool:
+        """Whether an effect of this run was begun after a step."""
+        intents = (one for recorded in self._intents.values() for one in recorded.values())
+        return any(one.number > entry.number and one.number >= self._shared for one in intents)
+
     def values_from(self, entry: Entry, branch: str) -> Sequence[int]:
         """Numbers of a branch's values from a step on that this attempt has not come to.
 

@@ -14,7 +14,7 @@ from typing import Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from agents.agent import Agent, AgentFailure
+from agents.agent import Agent, AgentFailure, UnusableReply
 from agents.board import Board
 from agents.context import TaskContext
 from agents.execution import Executor
@@ -211,7 +211,11 @@ class Runner:
         grant = running.grant
         if grant.inputs or grant.input_ids:
             context.inputs = await self._inputs(grant, context)
-        return await self._executor.run(running.agent, context)
+        try:
+            return await self._executor.run(running.agent, context)
+        except UnusableReply as unusable:
+            await context.reconsider(str(unusable))
+            raise
 
     async def _inputs(self, grant: Grant, context: TaskContext) -> Sequence[Artifact]:
         """The input artifacts, whole, in the order of their ids."""

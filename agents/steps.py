@@ -50,6 +50,8 @@ class Steps:
         self._replayed = replayed
         self._policy = _policy(journal.grant.settings)
         self._aside: list[tuple[str, Draft]] = []
+        self._met: Entry | None = None
+        """The model's reply that was replayed last, if none was made after it."""
 
     async def step(
         self,
@@ -66,11 +68,35 @@ class Steps:
             place = self._replay.value(request.path, request.digest)
             if place.entry is not None:
                 self._replayed(place.entry.step.usage)
+                if place.entry.step.kind == "model":
+                    self._met = place.entry
                 return await self._journal.value_of(place.entry.step)
         if place.instead is not None:
             await self._diverge(request, place.instead, branch)
         with self._waits.moves():
             return await self._made(request, place.occurrence, branch, call, usage)
+
+    async def reconsider(self, reason: str) -> None:
+        """Sets the reply aside that was met again and is of no use: the next attempt asks anew.
+
+        One that this attempt has asked for itself stays for the next, which then has it for a record; and so
+        does one that led to an effect, or of a run that is to go on from nothing.
+        """
+        met, self._met = self._met, None
+        if met is None or self._policy == "fail" or self._replay.led_to_effects(met):
+            return
+        recorded = await self._journal.text_of(met)
+        divergence = Divergence(
+            number=met.number,
+            recorded=recorded,
+            asked=f"the same anew, for the reply is of no use: {reason[:SHOWN_CHARACTERS]}",
+            verdict="went on",
+            set_aside=(met.number,),
+        )
+        raw = canonical(met.step.path, "divergence", divergence.model_dump(mode="json"))
+        request = Request(met.step.path, recorded)
+        await self._journal.record(Draft("divergence", request, raw, met.number, tells=False))
+        self._replay.leave(divergence)
 
     async def _made(
         self,
@@ -81,6 +107,7 @@ class Steps:
         usage: Usage | None,
     ) -> JsonValue:
         under_way = self._replay.begin(request.path)
+        self._met = None
         try:
             with self._waits.calls():
                 outcome = await call()

@@ -178,6 +178,22 @@ async def test_a_parse_failure_is_retried_by_dspy_and_both_calls_are_steps(
     assert len(server.requests) == 2
 
 
+async def test_a_reply_that_nobody_can_parse_is_set_aside_when_it_is_met_again_and_asked_for_anew(
+    server: ModelServer, lm: dspy.LM
+) -> None:
+    server.script = [Reply("I would rather not."), Reply("No."), Reply('{"answer": "42"}')]
+    program = dspy.Predict("question -> answer")
+    first = await attempt(program, {"question": "q"}, lm)
+    again = await attempt(program, {"question": "q"}, lm, first.steps)
+    assert [found.discovery.failure.kind for found in (first, again)] == ["transient", "transient"]
+    assert [step.kind for step in (*first.steps, *again.steps)] == ["model", "model", "divergence"]
+    assert len(server.requests) == 2
+    third = await attempt(program, {"question": "q"}, lm, first.steps + again.steps)
+    assert (third.outputs, len(server.requests)) == ({"answer": "42"}, 3)
+    fourth = await attempt(program, {"question": "q"}, lm, first.steps + again.steps + third.steps)
+    assert (fourth.outputs, fourth.steps, len(server.requests)) == ({"answer": "42"}, [], 3)
+
+
 async def test_half_a_character_in_a_reply_is_neither_lost_work_nor_another_request(
     server: ModelServer, lm: dspy.LM
 ) -> None:

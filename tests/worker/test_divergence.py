@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from agents.agent import Agent, AgentFailure, Context, Discovery, agent
-from protocol.messages import Answer, Divergence, Step, SwarmDiscovery
+from agents.agent import Agent, AgentFailure, Context, Discovery, UnusableReply, agent
+from protocol.messages import Answer, Divergence, Step, SwarmDiscovery, Usage
 from tests.worker.rig import rig, virtually
 
 Call = tuple[str, str]
@@ -251,3 +251,57 @@ async def test_a_branch_that_diverges_leaves_its_siblings_alone() -> None:
     _, steps = await ran(again, journal)
     assert sorted(made) == ["b", "x"]
     assert [step.path for step in steps if step.kind == "divergence"] == ["left/ask"]
+
+
+def choosy(*, acts: bool) -> tuple[Agent, list[int]]:
+    """An agent that is content with the third reply of its model; it may act before it complains."""
+    asked: list[int] = []
+
+    @agent("choosy")
+    async def choosy(context: Context) -> Discovery:
+        async def ask() -> int:
+            asked.append(1)
+            return len(asked)
+
+        async def act(_key: str) -> None:
+            return None
+
+        reply = await context.step("ask", "how many?", ask, usage=Usage(model_calls=1))
+        if acts:
+            await context.effect("act", reply, act, kind="keyed")
+        if reply != 3:
+            raise UnusableReply(f"{reply} is not 3")
+        return Discovery(reward=1.0)
+
+    return choosy, asked
+
+
+@virtually
+async def test_a_reply_of_no_use_is_met_once_more_and_then_asked_for_anew() -> None:
+    one, asked = choosy(acts=False)
+    steps: list[Step] = []
+    outcomes: list[str] = []
+    for number in range(5):
+        async with rig(one) as swarm:
+            await swarm.leader.dispatch("choosy", token=f"t{number}", steps=steps)
+            outcomes.append((await swarm.discovery()).outcome)
+            steps += [step for record in swarm.leader.records for step in record.steps]
+    assert outcomes == ["failed"] * 4 + ["done"]
+    assert [step.kind for step in steps] == ["model", "divergence", "model", "divergence", "model"]
+    assert "the same anew, for the reply is of no use: 1 is not 3" in steps[1].value["asked"]
+    assert len(asked) == 3
+
+
+@virtually
+async def test_neither_a_reply_that_led_to_an_effect_nor_one_of_a_strict_run_is_set_aside() -> None:
+    for acts, policy, kinds in ((True, "go_on", ["model", "intent", "effect"]), (False, "fail", ["model"])):
+        one, asked = choosy(acts=acts)
+        steps: list[Step] = []
+        for number in range(3):
+            async with rig(one) as swarm:
+                settings = {"on_divergence": policy}
+                await swarm.leader.dispatch("choosy", token=f"t{number}", steps=steps, settings=settings)
+                assert (await swarm.discovery()).outcome == "failed"
+                steps += [step for record in swarm.leader.records for step in record.steps]
+        assert [step.kind for step in steps] == kinds
+        assert len(asked) == 1
