@@ -60,6 +60,7 @@ async def _list(invocation: Invocation, prefix: str, status: str | None, agent: 
         run = await records.find(prefix)
         tasks = await records.tasks(run)
         directions = await records.directions(run)
+        asked = (await records.run(run)).spec.builds
     shown = [task for task in tasks if status in {None, task.status} and agent in {None, task.agent}]
     if invocation.json:
         emit_json([as_json(task, directions) for task in shown])
@@ -71,7 +72,8 @@ async def _list(invocation: Invocation, prefix: str, status: str | None, agent: 
     elif tasks:
         message(f"none of the {len(tasks):,} tasks of run {run} is like that")
     else:
-        message(f"run {run} has no tasks yet; is there a worker? coordinator workers")
+        of = "".join(f" with build {build} of agent {agent}" for agent, build in asked.items())
+        message(f"run {run} has no tasks yet; is there a worker{of}? coordinator workers")
 
 
 async def _list_stranded(invocation: Invocation, prefix: str, status: str | None, agent: str | None) -> None:

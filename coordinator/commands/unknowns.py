@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 from pydantic import JsonValue
 
-from coordinator.commands.acting import operating
+from coordinator.commands.acting import check_reason, operating
 from coordinator.commands.answering import answerer, json_or_text
 from coordinator.commands.shared import plain, stored
 from coordinator.invocation import Invocation, Verb, pass_invocation
@@ -17,6 +17,7 @@ from protocol.messages import AnswerRequest, Failure
 from protocol.running import run_async
 
 REQUEST_WIDTH = 60
+REASON_LENGTH = 4_000
 
 
 @click.command("unknowns", cls=Verb)
@@ -49,6 +50,7 @@ def command(
         return
     if sum(said) != 1:
         raise InvalidSettings("--happened", "is missing, or is not alone", "say one of the three things")
+    check_reason(give_up, option="--give-up", limit=REASON_LENGTH)
     answer: JsonValue = {"happened": json_or_text(happened)} if happened is not None else "did not happen"
     run_async(_settle, invocation, run, effect, answer, give_up)
 
@@ -89,7 +91,7 @@ async def _settle(
         known = {one.key: one for one in await _found(operator.records, run)}
         one = known[the_one("effect", key, list(known))]
         if one.inquiry is None:
-            raise NotFound("person's say in effect", one.key)
+            raise NotFound("open question about effect", one.key)
         request = AnswerRequest(
             inquiry=one.inquiry,
             answerer=answerer(),

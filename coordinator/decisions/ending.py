@@ -238,5 +238,6 @@ def _verdict(state: RunState, env: Env, why: str) -> ev.RunEnded:
         reason = f"no task ended well; the first ended {totals.first_failure}"
         return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     if not totals.tasks.get("done"):
-        return ev.RunEnded(at_ms=env.now_ms, status="failed", reason="no task ended well")
+        reason = f"no task ended well; {why}" if why else "no task ended well"
+        return ev.RunEnded(at_ms=env.now_ms, status="failed", reason=reason)
     return ev.RunEnded(at_ms=env.now_ms, status="done", reason=why or "nothing left to explore")

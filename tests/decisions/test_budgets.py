@@ -116,6 +116,15 @@ def test_a_task_that_no_budget_allows_again_is_cancelled_once_nothing_under_way_
     one.check()
 
 
+def test_a_run_that_no_budget_lets_begin_says_so_at_its_end():
+    own = (AgentSpec(name="explore", budget=Budget(tool_calls=0)),)
+    for changes in ({"budget": Budget(model_calls=0)}, {"agents": own}):
+        one = Table(spec(**{"agents": (AgentSpec(name="explore"),), "budget": Budget()} | changes))
+        ended = one.conclude()[-1]
+        assert (ended.status, "the budget of 0 " in ended.reason) == ("failed", True), ended.reason
+        one.check()
+
+
 def test_an_agents_own_budget_stops_that_agent_alone():
     agents = (
         AgentSpec(name="explore", budget=Budget(tasks=1)),

@@ -220,3 +220,10 @@ def test_no_task_of_a_run_that_has_ended_is_stranded(shell: Shell, finished: str
     assert all(worker["builds"]["report"] == ["1"] for worker in workers)
     assert all(worker["builds"]["nap"][0].startswith("source-") for worker in workers)
     assert workers[0]["builds"]["nap"][0] in shell("workers").out
+
+
+def test_a_run_that_asks_for_a_build_that_nobody_has_says_so(shell: Shell) -> None:
+    agents = [{"name": "note", "build": "lost"}]
+    run = shell("submit", "--spec", "-", stdin=spec("note", agents=agents)).out.strip()
+    assert "is there a worker with build lost of agent note?" in shell("tasks", run).err
+    shell("cancel", run)

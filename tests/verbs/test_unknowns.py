@@ -28,6 +28,7 @@ def test_what_is_unknown_is_listed_and_settled(shell: Shell) -> None:
     assert "the outcome of 1 effects" in shell("tasks", run, one["task"]).out
     assert "say one of the three" in shell("unknowns", run, one["key"], code=2).err
     assert "EFFECT" in shell("unknowns", run, "--not-happened", code=2).err
+    assert "--give-up: is not 1 to" in shell("unknowns", run, one["key"], "--give-up", "", code=2).err
     assert "no effect" in shell("unknowns", run, "effect-none", "--not-happened", code=3).err
     settled = shell("unknowns", run, one["key"][:12], "--happened", '{"by": "post"}', "--json")
     assert settled.json == {"run": run, "effect": one["key"], "settled": True}
