@@ -90,7 +90,6 @@ def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = 
     build = time.perf_counter() - began
     gc.collect()
     frontier_bytes = resident_bytes() - held
-    gc.freeze()
     pending: list[tuple[DirectionRow, int]] = []
 
     def cycle() -> None:
@@ -129,6 +128,7 @@ def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = 
 
     cycle()
     actions = (lambda: frontier.choose(0, 0), buckets_of(rows, rng), index, cycle, scan)
+    gc.freeze()  # that no collection of what was there before falls into what is measured
     speeds = [rate(action, seconds) for action in actions]
     return Speed(count, build, *speeds, frontier_bytes // count, row_bytes // count)
 
