@@ -24,7 +24,7 @@ run: $(READY) ## Ask a real question of Python's own asyncio source, with 4 work
 
 test: $(READY) ## Run all tests, on real servers
 	$(BIN)/python -m compileall -q protocol blackboard coordinator agents tests # once, not in each process
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(READY) ## Lint, formats, types, import contracts, published schemas
 	$(BIN)/ruff check .

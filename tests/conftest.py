@@ -1,8 +1,10 @@
-"""Fixtures for every folder of tests: the event loop and real servers."""
+"""Fixtures for every folder of tests: the event loop and real servers; and the order of all tests."""
 
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +13,8 @@ import pytest
 from protocol.errors import ServerMissing
 from tests.support.servers import NatsServer, RedisServer, Server
 
+WAITING = Path(__file__).parent / "crash"
+"""Its tests wait more than they compute."""
 AnyServer = TypeVar("AnyServer", bound=Server)
 
 # Started in the background, tests may find Ctrl-C ignored, and so would every process that they start.
@@ -56,6 +60,15 @@ def _running(make: Callable[[Path], AnyServer], folder: Path) -> Iterator[AnySer
     server.start()
     yield server
     server.kill()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spreads those that wait evenly over the others, which meanwhile have the processors."""
+    groups = defaultdict[bool, list[pytest.Item]](list)
+    for item in items:
+        groups[WAITING in item.path.parents].append(item)
+    spread = ((at / len(group), item) for group in groups.values() for at, item in enumerate(group))
+    items[:] = [item for _, item in sorted(spread, key=itemgetter(0))]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
