@@ -7,7 +7,10 @@ from coordinator.frontier.explain import coverage, observed
 
 SHOWN = 20
 TOPIC_WIDTH = 80
-REWARD = "A visit earns from 0 to 1: as its passages were new and relevant, and stood in the files."
+REWARD = (
+    "A visit earns between 0 and 1, by how new and how relevant its passages were, and how many of them "
+    "stood in their files."
+)
 
 
 def with_directions(

@@ -104,9 +104,11 @@ def _promising(choice: Choice) -> str:
         if rivals and chosen.mean < max(rivals):
             return f"{text}; others earned more so far, but none could turn out as good."
         return f"{text}, and no other direction is as promising."
-    allowing = _allowing_for(choice) if chosen.bonus < -0.005 else ""
-    expected = f"Allowing {allowing}, its" if allowing else "Its"
-    return f"{expected} next visit is expected to earn {chosen.index:.2f}; no other promises more."
+    if chosen.bonus >= -0.005:
+        return f"Its next visit is expected to earn {chosen.index:.2f}; no other promises more."
+    allowing = _allowing_for(choice)
+    its = f"Allowing {allowing}, its" if allowing else "Its"
+    return f"{its} next visit may earn up to {chosen.index:.2f}; no other promises more."
 
 
 def _allowing_for(choice: Choice) -> str:

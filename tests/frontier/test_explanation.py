@@ -44,8 +44,8 @@ def test_ratings_that_turned_out_too_high_are_named() -> None:
         agenda.add(key, topic=topic, prior=0.9)
     texts = [settle(agenda, 0.3) for _ in range(5)]
     assert "and such directions have so far earned 0.12 less than that" in texts[1]
-    assert "Allowing for how such ratings turned out, its next visit" in texts[1]
-    assert any("Allowing for ratings that turned out too high, its next visit" in text for text in texts)
+    assert "Allowing for how such ratings turned out, its next visit may earn up to" in texts[1]
+    assert any("Allowing for ratings that turned out too high, its next visit may" in text for text in texts)
 
 
 def test_visits_under_way_are_named() -> None:
