@@ -19,7 +19,7 @@ from tests.sim.plan import Fault
 from tests.sim.simulate import described, simulate
 
 ROOT = Path(__file__).parents[2]
-GROUPS, SEEDS = 25, 10
+GROUPS, SEEDS = 50, 10
 TRACED = (3, 5, 8)
 TRACES = f"""
 import logging
