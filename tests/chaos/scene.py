@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -79,13 +80,22 @@ class Scene:
             self.hive.start_worker(name, agents=agents, nats_url=nats_url, code=code, environ=environ)
 
     async def start_again(self) -> None:
-        """As a service manager does with whatever has ended: a process that cannot begin gives up."""
+        """As a service manager does with whatever has ended: a process that cannot begin gives up.
+
+        Servers should not end by themselves: what one said last is shown.
+        """
         while True:
             await anyio.sleep(0.5)
             for name in set(self.names) - set(self.hive.running()):
                 async with self.held[name]:
                     if name not in self.hive.running():
                         self.start(name)
+            for server in [one for one in (self.hive.nats, self.hive.redis) if not one.running]:
+                async with self.held[server]:
+                    if not server.running:
+                        end = f"{server.program.name} ended by itself:\n{server.log_tail(10)}"
+                        print(end, file=sys.stderr, flush=True)
+                        await anyio.to_thread.run_sync(server.start)
 
     def any_of(self, names: Sequence[str]) -> str:
         """One that nothing is done to, if there is one."""
@@ -153,9 +163,10 @@ class Scene:
 
     async def freeze_server(self, server: Server) -> None:
         async with self.held[server]:
-            server.pause()
-            await anyio.sleep(self.chance.uniform(0.5, 3))
-            server.resume()
+            if server.running:
+                server.pause()
+                await anyio.sleep(self.chance.uniform(0.5, 3))
+                server.resume()
 
     async def disturb(self, server: str, how: Callable[[Proxy], object], seconds: float) -> None:
         """Does something to one process' connections to a server for a while."""

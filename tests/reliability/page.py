@@ -145,7 +145,9 @@ def _chaos(found: Found) -> str:
     faults = found["faults"]
     return (
         f"{found['rounds']:,} rounds, {found['tasks']:,} tasks, {sum(faults.values()):,} faults "
-        f"of {len(faults)} classes: **{len(found['failed'])} rounds failed**.\n\n{_counted(faults)}"
+        f"of {len(faults)} classes: **{len(found['failed'])} rounds failed**.\n"
+        f"{found['amid']:,} executions came to their end while faults happened, the others later."
+        f"\n\n{_counted(faults)}"
     )
 
 
