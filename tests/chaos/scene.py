@@ -27,6 +27,12 @@ WRONG_SECONDS = (1, 6 * 3600)
 DRAIN_SECONDS = 10.0
 
 
+async def begin(server: Server) -> None:
+    """A server lives as long as the thread that starts it: not one of those that end when they are idle."""
+    server.spawn()
+    await anyio.to_thread.run_sync(server.wait_ready)
+
+
 @dataclass
 class Scene:
     """The hive, with a proxy between each process and each server."""
@@ -95,7 +101,7 @@ class Scene:
                     if not server.running:
                         end = f"{server.program.name} ended by itself:\n{server.log_tail(10)}"
                         print(end, file=sys.stderr, flush=True)
-                        await anyio.to_thread.run_sync(server.start)
+                        await begin(server)
 
     def any_of(self, names: Sequence[str]) -> str:
         """One that nothing is done to, if there is one."""
@@ -159,7 +165,7 @@ class Scene:
             server.kill()
             await anyio.sleep(self.chance.uniform(0, 1))
             between()
-            await anyio.to_thread.run_sync(server.start)
+            await begin(server)
 
     async def freeze_server(self, server: Server) -> None:
         async with self.held[server]:
@@ -216,7 +222,7 @@ class Scene:
             self.hive.redis.kill()
             await anyio.sleep(1)
             cut()
-            await anyio.to_thread.run_sync(self.hive.redis.start)
+            await begin(self.hive.redis)
             await anyio.sleep(1)  # in which Redis writes its file anew
 
     async def fill_the_disk(self) -> None:
@@ -232,4 +238,4 @@ class Scene:
             with failing_fsync(self.hive.redis):
                 await anyio.sleep(self.chance.uniform(1, 3))
             self.hive.redis.kill()
-            await anyio.to_thread.run_sync(self.hive.redis.start)
+            await begin(self.hive.redis)

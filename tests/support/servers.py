@@ -51,6 +51,12 @@ class Server:
 
     def start(self) -> Self:
         """Starts the process and returns when it answers."""
+        self.spawn()
+        self.wait_ready()
+        return self
+
+    def spawn(self) -> None:
+        """Starts the process, which the kernel kills when the calling thread ends."""
         assert not self.running, "already running"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -63,8 +69,6 @@ class Server:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one foreign call, which takes no Python lock
                 start_new_session=True,
             )
-        self.wait_ready()
-        return self
 
     def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
         deadline = time.monotonic() + timeout_seconds
