@@ -31,6 +31,7 @@ from protocol.transport.jetstream_topology import Topology
 
 DENIED_PUBLISH = 'permissions violation for publish to "'
 PARALLEL_READS = 64
+STOP_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 
 
@@ -217,26 +218,33 @@ class JetStreamTransport(AsyncContextManagerMixin):
 
     async def _connect(self) -> None:
         settings = self._settings
-        attempt = self._client.connect(
-            servers=list(settings.servers),
-            name=settings.name,
-            user=settings.user or None,
-            password=settings.password or None,
-            token=settings.token or None,
-            inbox_prefix=settings.inbox_prefix,
-            ping_interval=settings.ping_interval_seconds,
-            max_outstanding_pings=2,
-            reconnect_time_wait=settings.reconnect_wait_seconds,  # pyright: ignore[reportArgumentType]
-            max_reconnect_attempts=-1,
-            error_cb=self._errored,
-            reconnected_cb=self._reconnected,
-            closed_cb=self._closed,
+        attempt = asyncio.ensure_future(
+            self._client.connect(
+                servers=list(settings.servers),
+                name=settings.name,
+                user=settings.user or None,
+                password=settings.password or None,
+                token=settings.token or None,
+                inbox_prefix=settings.inbox_prefix,
+                ping_interval=settings.ping_interval_seconds,
+                max_outstanding_pings=2,
+                reconnect_time_wait=settings.reconnect_wait_seconds,  # pyright: ignore[reportArgumentType]
+                max_reconnect_attempts=-1,
+                error_cb=self._errored,
+                reconnected_cb=self._reconnected,
+                closed_cb=self._closed,
+            )
         )
         try:
-            await asyncio.wait_for(attempt, settings.connect_timeout_seconds)
+            await asyncio.wait({attempt}, timeout=settings.connect_timeout_seconds)
+            if not attempt.done():
+                raise TimeoutError
+            attempt.result()
         except (OSError, errors.Error, TimeoutError) as error:
             cause = self._client.last_error or error
             raise TransportUnavailable(f"connecting to {_shown(settings.servers)}", _text(cause)) from error
+        finally:
+            await _stopped(attempt)
 
     async def _api(self, subject: str, body: bytes) -> bytes:
         return await self._replies.ask(subject, body, b"", self._settings.request_timeout_seconds)
@@ -290,6 +298,16 @@ def _publish_error(subject: str, answer: Answer, timeout_seconds: float) -> Tran
 
 def _text(error: object) -> str:
     return str(error) or type(error).__name__
+
+
+async def _stopped(attempt: asyncio.Future[None]) -> None:
+    """Stops the client. It is told again and again: where it is told just as a server has refused it, it
+    takes the refusal for the answer, and goes on trying for ever.
+    """
+    with anyio.CancelScope(shield=True):
+        while not attempt.done():
+            attempt.cancel()
+            await asyncio.wait({attempt}, timeout=STOP_SECONDS)
 
 
 def _shown(servers: Sequence[str]) -> str:

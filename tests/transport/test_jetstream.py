@@ -1,5 +1,6 @@
 """JetStream alone: outages, lost state, permissions, and the flow of many messages."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -370,6 +371,25 @@ async def test_a_server_that_is_not_there_is_an_error_within_the_time_given(own_
         async with connect(own_nats, connect_timeout_seconds=0.5):
             pass
     assert own_nats.password not in str(caught.value)
+
+
+async def test_a_client_that_misses_its_cancellation_is_told_again(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    async def connecting(*_: object, **__: object) -> None:
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            told.append("once")
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr("protocol.transport.jetstream.HotClient.connect", connecting)
+    with anyio.fail_after(3), pytest.raises(TransportUnavailable, match="connecting to"):
+        async with connect(nats_server, connect_timeout_seconds=0.1):
+            pass
+    assert told == ["once"]
 
 
 async def test_an_address_that_is_none_is_an_error() -> None:
