@@ -7,7 +7,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from blackboard.store import BlackboardStore
-from coordinator.agreement import Agreement
 from coordinator.allowances import Allowances
 from coordinator.board import Board, Epilogue
 from coordinator.clock import Clock
@@ -69,7 +68,7 @@ class Coordinator:
         self._providers = Providers(self._office)
         self._elections = Elections(self._office)
         self._limiter = Limiter(self._office, self._elections)
-        self._sharing = Sharing(self._office, self._elections, Agreement(settings.limits))
+        self._sharing = Sharing(self._office, self._elections)
         self._bus_answered = True
         self._tasks: TaskGroup
         self._epilogue: Epilogue

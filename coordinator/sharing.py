@@ -32,10 +32,10 @@ PAUSE_SECONDS = 0.02
 class Sharing:
     """Every coordinator splits the slots of all workers, for all runs, and comes to the same."""
 
-    def __init__(self, office: Office, elections: Elections, agreement: Agreement) -> None:
+    def __init__(self, office: Office, elections: Elections) -> None:
         self._office = office
         self._elections = elections
-        self._agreement = agreement
+        self._agreement = Agreement(office.settings.limits)
         self._demands: dict[str, tuple[Demand, float]] = {}
 
     def hear(self, message: Message) -> None:

@@ -168,8 +168,8 @@ async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
         task = await records.task(run, identity)
         choice = await records.choice(run, task.id)
         directions = await records.directions(run)
+    why = in_words(choice, directions)
     if invocation.json:
-        why = in_words(choice, directions)
         emit_json(
             {"task": task.id, "direction": task.direction, "why": why, "choice": choice and plain(choice)}
         )
@@ -177,7 +177,7 @@ async def _explain(invocation: Invocation, prefix: str, identity: str) -> None:
     lines = list(choice_lines(choice, directions))
     row = directions[task.direction]
     click.echo(f"task {task.id}: visit {task.visit} of {' '.join(row.topic.split())!r} by {task.agent}")
-    if (why := in_words(choice, directions)) is not None:
+    if why is not None:
         click.echo(why)
     for line in lines:
         click.echo(line.lstrip("\n"))
