@@ -26,7 +26,7 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.adaptive import Adaptive
 from coordinator.frontier.indexed import IndexFrontier, IndexPolicy
 from coordinator.frontier.indexes import INDEX_RULES
-from coordinator.frontier.staircase import Arm, Staircase
+from coordinator.frontier.staircase import Arm, Estimate, Staircase
 
 IN_FLIGHT = 16
 SECONDS = 1.5
@@ -49,19 +49,25 @@ class Speed:
     row_bytes_per_direction: int
 
 
-def rows_of(count: int, rng: Random) -> list[DirectionRow]:
-    """Directions of which a third were visited, a few of them often."""
+def rows_of(count: int, rng: Random) -> tuple[list[DirectionRow], list[float]]:
+    """Directions of which a third were visited, a few of them often; and the level of each one's rewards."""
     rows: list[DirectionRow] = []
+    levels: list[float] = []
     for number in range(1, count + 1):
         row = DirectionRow(
             f"dir-{number:024x}", "explorer", "", number, 0, prior_micro=rng.randrange(100_000, 900_000)
         )
         visits = min(int(rng.paretovariate(1.2)) - 1, 60) if number % 3 == 0 else 0
-        level = rng.random()
+        levels.append(rng.random())
         for _ in range(visits):
-            tell(row, start(row), int(MICRO * min(1.0, max(0.0, rng.gauss(level, 0.1)))))
+            tell(row, start(row), reward(levels[-1], rng))
         rows.append(row)
-    return rows
+    return rows, levels
+
+
+def reward(level: float, rng: Random) -> int:
+    """In micro-units, scattered around a level."""
+    return int(MICRO * min(1.0, max(0.0, rng.gauss(level, 0.1))))
 
 
 def rate(action: Callable[[], object], seconds: float) -> float:
@@ -81,7 +87,7 @@ def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = 
     """Of the default policy unless another is given."""
     rng = Random(count)
     held = resident_bytes()
-    rows = rows_of(count, rng)
+    rows, levels = rows_of(count, rng)
     by_id = {row.id: row for row in rows}
     gc.collect()
     row_bytes = resident_bytes() - held
@@ -111,20 +117,20 @@ def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = 
         pending.append((row, visit))
         if len(pending) > IN_FLIGHT:
             row, visit = pending.pop(rng.randrange(IN_FLIGHT))
-            reward = rng.randrange(MICRO)
-            tell(row, visit, reward)
-            TaskSettled(at_ms=0, task="t", token="t", status="done", reward_micro=reward)
+            told = reward(levels[row.opened - 1], rng)
+            tell(row, visit, told)
+            TaskSettled(at_ms=0, task="t", token="t", status="done", reward_micro=told)
             frontier.changed(row)
 
     def index() -> None:
         row = frontier.best(1)[0][1].row
-        tell(row, start(row), rng.randrange(MICRO))
+        tell(row, start(row), reward(levels[row.opened - 1], rng))
         frontier.changed(row)
 
     def scan() -> None:
-        indexes = frontier.policy.at(frontier.pooled)
+        index = frontier.policy.at(frontier.pooled).of
         arms = frontier.arms()
-        max(arms, key=lambda arm: indexes[arm.group](arm.count, arm.mean, arm.in_flight, -math.inf))
+        max(arms, key=lambda arm: index(arm.group, arm.count, arm.mean, arm.in_flight, -math.inf))
 
     cycle()
     actions = (lambda: frontier.choose(0, 0), buckets_of(rows, rng), index, cycle, scan)
@@ -138,7 +144,7 @@ def buckets_of(rows: list[DirectionRow], rng: Random) -> Callable[[], None]:
     stairs, clock = Staircase(), len(rows)
     for row in rows:
         arm = Arm(row, spawned=False)
-        arm.stand(row.visits + 1, row.reward_sum_micro + (row.prior_micro or 0), 0)
+        arm.stand(Estimate(row.visits + 1, row.reward_sum_micro + (row.prior_micro or 0)))
         stairs.add(arm)
 
     def move() -> None:
@@ -147,7 +153,7 @@ def buckets_of(rows: list[DirectionRow], rng: Random) -> Callable[[], None]:
         twice_log = 2.0 * math.log(clock)
         best = max(stairs.steps, key=lambda arm: arm.mean + math.sqrt(twice_log / arm.count))
         stairs.remove(best)
-        best.stand(best.count + 1, best.sum_micro + rng.randrange(MICRO), 0)
+        best.stand(Estimate(best.count + 1, best.sum_micro + rng.randrange(MICRO)))
         stairs.add(best)
 
     return move

@@ -4,21 +4,18 @@ No theorem covers the combination; `bench/frontier` measures it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, upper_bound
-from coordinator.frontier.indexed import Estimate, Index
-from coordinator.frontier.pooled import LEAST_DISPERSION, Pooled
+from coordinator.frontier.indexed import Indexes
+from coordinator.frontier.pooled import Pooled
 from coordinator.frontier.promises import PRIOR_WEIGHT, Outlook, prior_of
-from coordinator.frontier.staircase import Restart
-
-Bound = Callable[[float, int, float, float], float]
-"""Of a forecast, visits, the worth of the prior, and the least value of which the exact bound is needed."""
-
-Fading = Callable[[int], float]
-"""What so many visits under way leave for the next, as a share."""
+from coordinator.frontier.staircase import Estimate
 
 YOUNG = 16
 """Visits up to which the mean of a direction is taken to lag behind a decay; beyond, its own drops show."""
@@ -30,9 +27,15 @@ _ROUNDING = 1e-9
 FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
 
+# Groups: planned directions by visits while the prior lasts; spawned ones; all whose own rewards are all that
+# counts, by visits; and the seasoned.
+_SPAWNED = PRIOR_LASTS + 1
+_OWN = 2 * _SPAWNED
+_SEASONED = _OWN + YOUNG
 
-def adaptive_index(pooled: Pooled) -> list[Index]:
-    """By group, sup{q : kl(forecast, q) <= 0.7 g(t / (K n)) / (worth + n / dispersion)},
+
+def adaptive_index(pooled: Pooled) -> Indexes:
+    """sup{q : kl(forecast, q) <= 0.7 g(t / (K n)) / (worth + n / dispersion)},
     g(x) = ln+(x (ln+(x)^2 + 1)).
 
     The level g is that of KL-UCB++ (Ménard and Garivier, 2017), with visits started for the horizon
@@ -41,25 +44,25 @@ def adaptive_index(pooled: Pooled) -> list[Index]:
     dispersion, decay, planned, spawned = pooled.learned
     clock = pooled.started / max(pooled.opened, 1)
     highest = _ROUNDING + (_level(clock) if clock > 1.0 else 0.0)
-    # By Pinsker's inequality no bound of n visits lies further above its forecast than sqrt(far / n).
-    far = 0.5 * dispersion * highest
-    bound = _bound(clock, dispersion, highest)
-    fading = _fading(pooled.sums.visits, decay)
-    shrunk = _shrinking(decay)
-    return [
-        _unvisited(planned, bound, fading),
-        *[_visited(planned, shrunk, far, bound, fading)] * PRIOR_LASTS,
-        _unvisited(spawned, bound, fading),
-        *[_visited(spawned, shrunk, far, bound, fading)] * PRIOR_LASTS,
-        _young(shrunk, far, bound, fading),
-        _seasoned(decay, far, bound),
-    ]
+    scales, completed = _scales(decay), pooled.sums.visits
 
-
-def _bound(clock: float, dispersion: float, highest: float) -> Bound:
-    """The bound above a forecast after a number of visits, with a prior of some worth."""
-
-    def bound(forecast: float, visits: int, worth: float, least: float) -> float:
+    def index(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
+        visits, worth = count - PRIOR_WEIGHT, float(PRIOR_WEIGHT)
+        if group >= _OWN:
+            forecast = mean * scales[group]
+        else:
+            outlook = planned if group < _SPAWNED else spawned
+            worth = outlook.worth
+            if visits:
+                forecast = min(max(mean + outlook.surprise / (visits + 1), 0.0), 1.0) * scales[group]
+            else:
+                forecast = outlook.forecast(mean)
+        if in_flight:
+            if group < _SEASONED:
+                forecast *= _fade(in_flight, completed, decay)
+            else:
+                forecast *= (visits + in_flight * decay) / (visits + in_flight)
+            visits += in_flight
         ratio = clock / visits if visits else clock
         certainty = worth + visits / dispersion
         gap = least - forecast
@@ -67,88 +70,42 @@ def _bound(clock: float, dispersion: float, highest: float) -> Bound:
             return forecast
         return upper_bound(forecast, _level(ratio) / certainty, least)
 
-    return bound
+    # By Pinsker's inequality no bound of n visits lies further above its forecast than farthest / sqrt(n).
+    farthest = math.sqrt(0.5 * dispersion * highest)
+    own = [farthest * share for share in _ROOTS]
+    sources = (*_reaches(planned, farthest, highest), *_reaches(spawned, farthest, highest))
+    return Indexes(index, scales, (*sources, *own))
 
 
-def _fading(visits: int, decay: float) -> Fading:
-    """What a number of visits under way leave for the next.
+_ROOTS = [visits**-0.5 for visits in range(1, YOUNG + 2)]
+
+
+def _reaches(outlook: Outlook, farthest: float, highest: float) -> Sequence[float]:
+    """Of the groups of one source; for unvisited directions the scale is 0."""
+    unvisited = outlook.forecasts[-1] + math.sqrt(highest / (2.0 * outlook.worth))
+    return (unvisited, *(farthest + max(outlook.surprise, 0.0),) * PRIOR_LASTS)
+
+
+def _fade(in_flight: int, visits: int, decay: float) -> float:
+    """What visits under way leave for the next, as a share, after so many visits in all.
 
     The decay to that power; and as long as little is known, the expected power of a Beta(2 + visits, 2)
     variable, so half for the very first.
     """
     known = visits + 2.0
-
-    def fading(in_flight: int) -> float:
-        later = known + in_flight
-        return known * (known + 1.0) / (later * (later + 1.0)) * decay**in_flight
-
-    return fading
+    later = known + in_flight
+    return known * (known + 1.0) / (later * (later + 1.0)) * decay**in_flight
 
 
-def _unvisited(outlook: Outlook, bound: Bound, fading: Fading) -> Index:
-    worth = outlook.worth
-
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        del count
-        forecast = outlook.forecast(mean)
-        return bound(forecast * fading(in_flight) if in_flight else forecast, in_flight, worth, least)
-
-    return index
-
-
-def _visited(outlook: Outlook, shrunk: Sequence[float], far: float, bound: Bound, fading: Fading) -> Index:
-    """As long as the prior counts; what is corrected is the same for all directions of a group."""
-    worth, surprise = outlook.worth, outlook.surprise
-
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        visits = count - PRIOR_WEIGHT
-        forecast = mean + surprise / (visits + 1)
-        forecast = shrunk[visits] * (0.0 if forecast < 0.0 else min(forecast, 1.0))
-        gap = least - forecast
-        if gap > 0.0 and gap * gap * visits > far:
-            return forecast
-        if in_flight:
-            forecast *= fading(in_flight)
-        return bound(forecast, visits + in_flight, worth, least)
-
-    return index
-
-
-def _shrinking(decay: float) -> list[float]:
-    """By visits: of rewards that decay, the next over the mean of those so far."""
-    if decay >= 1.0:
-        return [1.0] * (YOUNG + 1)
+@lru_cache(maxsize=16)
+def _scales(decay: float) -> Sequence[float]:
+    """By group: of rewards that decay, the next over the mean of those so far."""
     shrunk, left, lost = [1.0], 1.0, 1.0 - decay
     for visits in range(1, YOUNG + 1):
         left *= decay
-        shrunk.append(visits * lost * left / (1.0 - left))
-    return shrunk
-
-
-def _young(shrunk: Sequence[float], far: float, bound: Bound, fading: Fading) -> Index:
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        visits = count - PRIOR_WEIGHT
-        forecast = mean * shrunk[visits]
-        gap = least - forecast
-        if gap > 0.0 and gap * gap * visits > far:
-            return forecast
-        if in_flight:
-            forecast *= fading(in_flight)
-        return bound(forecast, visits + in_flight, PRIOR_WEIGHT, least)
-
-    return index
-
-
-def _seasoned(decay: float, far: float, bound: Bound) -> Index:
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        visits, gap = count - PRIOR_WEIGHT + in_flight, least - mean
-        if gap > 0.0 and gap * gap * visits > far:
-            return mean
-        if in_flight:
-            mean *= (visits - in_flight + in_flight * decay) / visits
-        return bound(mean, visits, PRIOR_WEIGHT, least)
-
-    return index
+        shrunk.append(visits * lost * left / (1.0 - left) if lost else 1.0)
+    with_prior = (0.0, *shrunk[1 : PRIOR_LASTS + 1])
+    return (*with_prior, *with_prior, *shrunk[1:], 1.0)
 
 
 def _level(ratio: float) -> float:
@@ -163,66 +120,88 @@ class Adaptive:
     """
 
     name = "adaptive"
-    groups = 2 * (PRIOR_LASTS + 1) + 2
+    groups = _SEASONED + 1
     at = staticmethod(adaptive_index)
 
-    def estimate(self, row: DirectionRow, spawned: bool) -> Estimate:
-        visits, weight = row.visits, row.visits + PRIOR_WEIGHT
+    def estimate(self, row: DirectionRow, spawned: bool, dispersion: float, known: Estimate) -> Estimate:
+        visits, told = row.visits, row.reward_sum_micro
+        edge = _edge_after(known, visits, told)
+        if edge > dispersion:  # or else a drop is out of the question
+            drop, edge = recent_drop(row, dispersion)
+            if drop is not None:
+                # The recent mean takes the place of the prior too, which no longer holds.
+                weight = drop.visits + PRIOR_WEIGHT
+                total = drop.reward_micro * weight // drop.visits
+                return Estimate(weight, total, _group(drop.visits), edge, True, visits, told)
+        weight = visits + PRIOR_WEIGHT
         if visits > PRIOR_LASTS:
-            total = row.reward_sum_micro * weight // visits
-            return Estimate(weight, total, _group(visits), recent_drop(row))
-        prior = prior_of(row)
-        group = visits + spawned * (PRIOR_LASTS + 1)
-        if not visits:
-            return Estimate(weight, weight * prior, group)
-        return Estimate(
-            weight, (row.reward_sum_micro + prior) * weight // (visits + 1), group, recent_drop(row)
-        )
+            return Estimate(weight, told * weight // visits, _group(visits), edge, False, visits, told)
+        total, group = (told + prior_of(row)) * weight // (visits + 1), visits + spawned * _SPAWNED
+        return Estimate(weight, total, group, edge, False, visits, told)
 
 
 def _group(visits: int) -> int:
     """Of a direction whose own rewards are all that counts."""
-    return 2 * (PRIOR_LASTS + 1) + (visits > YOUNG)
+    return _OWN - 1 + min(visits, YOUNG + 1)
 
 
-def recent_drop(row: DirectionRow) -> Restart | None:
-    """The recent rewards, if they lie significantly below the earlier ones for some dispersion.
+def _edge_after(known: Estimate, visits: int, told_micro: int) -> float:
+    """Where a drop that is none after one visit less would have its edge, at most.
+
+    A further reward adds at most kl(reward, mean before) to the likelihood ratio of any boundary.
+    """
+    if visits < 2:
+        return 0.0
+    if known.restarted or known.visits != visits - 1:
+        return math.inf
+    further = kl((told_micro - known.told_micro) / MICRO, known.told_micro / (MICRO * known.visits))
+    return (known.edge * _threshold(known.visits) + further) / _threshold(visits)
+
+
+def _threshold(visits: int) -> float:
+    return math.log(visits * math.sqrt(visits) / FALSE_RESTARTS)
+
+
+class Drop(NamedTuple):
+    """The visits since rewards have dropped, and what they told."""
+
+    visits: int
+    reward_micro: int
+
+
+def recent_drop(row: DirectionRow, dispersion: float) -> tuple[Drop | None, float]:
+    """The recent rewards, if they lie significantly below the earlier ones for a dispersion; and an edge:
+    a drop is one for all dispersions below it, none is none for all others.
 
     A one-sided generalised-likelihood-ratio test over the boundaries of the histogram of yields,
     with the threshold ln(n^1.5 / chance) (Besson, Kaufmann, Maillard and Seznec, 2022).
     """
-    if row.visits < 2:
-        return None
     visits, total, yields = row.visits, row.reward_sum_micro, row.yields
-    threshold = math.log(visits * math.sqrt(visits) / FALSE_RESTARTS)
-    best, found = LEAST_DISPERSION * threshold, None
-    variance = total * (visits * MICRO - total) / visits or 1
-    drops: list[tuple[float, int, int]] = []
-    before = sum_before = 0
-    for block in range(0, len(yields) - 2, 2):
-        before += yields[block]
-        sum_before += yields[block + 1]
-        drop = sum_before * visits - total * before
-        if drop > 0:
-            chi_squared = drop * drop / (before * (visits - before) * variance)
-            if chi_squared > best:
-                drops.append((chi_squared, before, sum_before))
-    # A divergence is at most chi squared, which is cheap: mostly one look at the steepest drop is enough.
-    drops.sort(reverse=True)
-    for chi_squared, before, sum_before in drops:
-        if chi_squared <= best:
+    if visits < 2 or not 0 < total < visits * MICRO:
+        return None, 0.0
+    threshold = _threshold(visits)
+    mean = total / visits
+    drops = [
+        (lost * lost / (before * (visits - before)), before, told)
+        for before, told in zip(accumulate(yields[:-2:2]), accumulate(yields[1:-2:2]), strict=True)
+        if before and (lost := told - mean * before) > 0.0
+    ]
+    if not drops:
+        return None, 0.0
+    # A divergence is at most chi squared, which is cheap: mostly it says that there is no drop.
+    chi_squared = visits / (mean * (MICRO - mean))
+    edge = max(drops)[0] * chi_squared / threshold
+    if edge <= dispersion:
+        return None, edge
+    best, found = 0.0, None
+    for steepness, before, told in sorted(drops, reverse=True):
+        if steepness * chi_squared <= best:
             break
-        after, sum_after = visits - before, total - sum_before
-        ratio = _likelihood_ratio(before, sum_before, after, sum_after)
+        ratio = _likelihood_ratio(before, told, visits - before, total - told)
         if ratio > best:
-            best, found = ratio, _restart(ratio / threshold, after, sum_after)
-    return found
-
-
-def _restart(critical: float, visits: int, recent_micro: int) -> Restart:
-    """The recent mean takes the place of the prior too, which no longer holds."""
-    weight = visits + PRIOR_WEIGHT
-    return Restart(critical, visits, recent_micro, weight, recent_micro * weight // visits, _group(visits))
+            best, found = ratio, Drop(visits - before, total - told)
+    edge = best / threshold
+    return (found if dispersion < edge else None), edge
 
 
 def _likelihood_ratio(before: int, sum_before: int, after: int, sum_after: int) -> float:

@@ -3,37 +3,37 @@
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
 from coordinator.frontier.pooled import Pooled, contribution
 from coordinator.frontier.restarts import Restarts
-from coordinator.frontier.staircase import KEPT, Arm, Restart, Staircase
+from coordinator.frontier.staircase import KEPT, UNKNOWN, Arm, Estimate, Staircase
 
 RUNNERS_UP = KEPT - 1
 _BELOW_ALL = -1.0
 
-
-class Estimate(NamedTuple):
-    """What a policy makes of one row alone: visits that count (the prior's included) and their rewards."""
-
-    weight: int
-    sum_micro: int
-    group: int = 0
-    restart: Restart | None = None
-
-
-Index = Callable[[int, float, int, float], float]
-"""The index at one moment, of count, mean and visits in flight. Where it is below the fourth argument, any
-number below that will do. With nothing in flight it must never fall as the mean rises, nor rise with the
+Index = Callable[[int, int, float, int, float], float]
+"""The index at one moment, of group, count, mean and visits in flight. Where it is below the last argument,
+any number below that will do. With nothing in flight it must never fall as the mean rises, nor rise with the
 count among the counts of one group.
 """
 
 
+class Indexes(NamedTuple):
+    """The indexes at one moment, each less than mean * scale + reach of its group, whatever is in flight."""
+
+    of: Index
+    scales: Sequence[float]
+    reaches: Sequence[float]
+
+
 class IndexPolicy(Protocol):
-    """Stateless. `estimate` is a function of the row's settled visits, and of whether another direction led
-    to it; `at` of the pooled statistics: the index of each group.
+    """Stateless. `at` is a function of the pooled statistics; `estimate` of the row's settled visits, whether
+    another direction led to it, and the pooled dispersion. An estimate of the same row that is known from
+    before may save work; it changes nothing but the edge.
     """
 
     @property
@@ -43,10 +43,10 @@ class IndexPolicy(Protocol):
     def groups(self) -> int: ...
 
     @property
-    def estimate(self) -> Callable[[DirectionRow, bool], Estimate]: ...
+    def estimate(self) -> Callable[[DirectionRow, bool, float, Estimate], Estimate]: ...
 
     @property
-    def at(self) -> Callable[[Pooled], Sequence[Index]]: ...
+    def at(self) -> Callable[[Pooled], Indexes]: ...
 
 
 class IndexFrontier:
@@ -58,6 +58,7 @@ class IndexFrontier:
         self._arms: dict[str, Arm] = {}
         self._busy: dict[str, Arm] = {}
         self._idle = tuple(Staircase() for _ in range(policy.groups))
+        self._steps = tuple(stairs.steps for stairs in self._idle)
         self._restarts = Restarts()
         self._open = 0
         self._turn = 0
@@ -91,8 +92,7 @@ class IndexFrontier:
             self._close(arm)
             return
         if learned:
-            self._restarts.remove(arm)
-            self._estimate(arm)
+            self._estimate(arm, arm.estimate)
         self._place(arm)
 
     def choose(self, decision: int, seed: int) -> Choice | None:
@@ -130,49 +130,36 @@ class IndexFrontier:
         for arm in self._restarts.move(self.pooled.dispersion):
             if arm.stairs is not None:
                 arm.stairs.remove(arm)
-            self._estimate(arm)
+            self._estimate(arm, UNKNOWN)
             self._place(arm)
         self._turn += 1
         contest = _Contest(self.policy.at(self.pooled), places, self._turn)
         if places > KEPT or self._open <= places:
-            contest.enter(arm for arm in self._arms.values() if arm.open)
+            contest.enter([arm for arm in self._arms.values() if arm.open])
             return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.
-        candidates = [arm for arm in self._recent if arm.open]
-        for stairs in self._idle:
-            candidates += stairs.steps
-        candidates += self._busy.values()
-        contest.enter(candidates)
-        steps: dict[Staircase, list[Arm]] = {}
-        while (arm := contest.next_to_hide()) is not None and arm.stairs is not None:
-            arm.hidden = self._turn
-            self._look_behind(arm, arm.stairs, steps.setdefault(arm.stairs, arm.stairs.steps[:]), contest)
+        recent = [arm for arm in self._recent if arm.open]
+        contest.enter([*recent, *chain.from_iterable(self._steps), *self._busy.values()])
+        for arm in contest.hiding():
+            if arm.stairs is not None and (end := arm.stairs.end_of_step(arm)):
+                self._look_behind(arm, arm.stairs, end, contest)
         ranking = contest.ranking()
         self._recent = [arm for _, arm in ranking]
         return ranking
 
-    def _look_behind(self, arm: Arm, stairs: Staircase, steps: list[Arm], contest: "_Contest") -> None:
-        """Enters those that the arm alone hid.
+    def _look_behind(self, arm: Arm, stairs: Staircase, end: int, contest: "_Contest") -> None:
+        """Enters those of other buckets that the arm alone hid. What is not among the best hides as well."""
+        count, mean = arm.count, contest.mean_needed(arm.group)
+        while (head := stairs.head(count + 1, end, mean)) is not None:
+            contest.enter([head])
+            count = head.count
+            if not contest.holds(head):
+                mean = max(mean, head.mean)
 
-        An arm of the last time's best that is on no step hides none: what hides it ranks higher, unless
-        rounding has it that the two are equal.
-        """
-        if arm not in steps:
-            return
-        at = steps.index(arm)
-        stop = steps[at + 1] if at + 1 < len(steps) else None
-        behind = stairs.behind(arm, steps[at - 1].mean if at else _BELOW_ALL, stop, self._turn)
-        contest.enter(behind)
-        steps[at : at + 1] = behind
-
-    def _estimate(self, arm: Arm) -> None:
-        weight, sum_micro, group, restart = self.policy.estimate(arm.row, arm.spawned)
-        arm.stand(weight, sum_micro, group)
-        if restart is not None:
-            arm.restart = restart
-            self._restarts.add(arm)
-            if arm.restarted:
-                arm.stand(restart.weight, restart.sum_micro, restart.group)
+    def _estimate(self, arm: Arm, known: Estimate) -> None:
+        self._restarts.remove(arm)
+        arm.stand(self.policy.estimate(arm.row, arm.spawned, self._restarts.dispersion, known))
+        self._restarts.add(arm)
 
     def _place(self, arm: Arm) -> None:
         if arm.in_flight:
@@ -202,39 +189,52 @@ class _Contest:
 
     __slots__ = ("_best", "_indexes", "_places", "_turn")
 
-    def __init__(self, indexes: Sequence[Index], places: int, turn: int) -> None:
+    def __init__(self, indexes: Indexes, places: int, turn: int) -> None:
         self._turn = turn
         self._indexes = indexes
         self._places = places
         self._best: list[_Ranked] = []
 
-    def enter(self, arms: Iterable[Arm]) -> None:
-        """Once per contest: arms that entered before are passed over."""
-        best, places, turn, indexes = self._best, self._places, self._turn, self._indexes
-        least = best[0][0] if len(best) == places else -math.inf
+    def enter(self, arms: list[Arm]) -> None:
+        """Passes over those that are among the best already; the best of a bucket brings the next of it."""
+        best, places, turn, least = self._best, self._places, self._turn, self.least
+        index, scales, reaches = self._indexes
         for arm in arms:
-            if arm.turn == turn:
+            mean, group = arm.mean, arm.group
+            if mean * scales[group] + reaches[group] < least or arm.turn == turn:
                 continue
-            arm.turn = turn
-            count, mean, in_flight = arm.count, arm.mean, arm.in_flight
-            score = indexes[arm.group](count, mean, in_flight, least)
+            count, in_flight = arm.count, arm.in_flight
+            score = index(group, count, mean, in_flight, least)
             if score < least:
                 continue
+            arm.turn = turn
             insort(best, (score, mean, -count - in_flight, -arm.opened, arm))
             if len(best) > places:
                 del best[0]
             if len(best) == places:
                 least = best[0][0]
+            if arm.stairs is not None:
+                arms += arm.stairs.next_to(arm)
 
-    def next_to_hide(self) -> Arm | None:
-        """The best arm still in a bucket, which may hide others of the best; the last place hides none."""
-        best = self._best
-        last = len(best) - self._places
-        for place in range(len(best) - 1, max(last, -1), -1):
-            arm = best[place][4]
-            if arm.stairs is not None and arm.hidden != self._turn:
-                return arm
-        return None
+    @property
+    def least(self) -> float:
+        """The index of the last of the best; below any as long as there is room."""
+        return self._best[0][0] if len(self._best) == self._places else -math.inf
+
+    def mean_needed(self, group: int) -> float:
+        """Those of the group whose mean is no higher are not among the best."""
+        scale, reach = self._indexes.scales[group], self._indexes.reaches[group]
+        if scale <= 0.0 or reach == math.inf:
+            return _BELOW_ALL
+        return max((self.least - reach) / scale, _BELOW_ALL)
+
+    def hiding(self) -> list[Arm]:
+        """Those that may hide others of the best: the last place hides none."""
+        return [ranked[4] for ranked in self._best[len(self._best) == self._places :]]
+
+    def holds(self, arm: Arm) -> bool:
+        """Whether the arm is among the best."""
+        return any(ranked[4] is arm for ranked in self._best)
 
     def ranking(self) -> list[tuple[float, Arm]]:
         return [(ranked[0], ranked[4]) for ranked in reversed(self._best)]
@@ -242,7 +242,7 @@ class _Contest:
 
 def _term(score: float, arm: Arm) -> Term:
     row, mean = arm.row, arm.mean
-    index = min(score, 1e9)
+    index = min(1000000000.0, score)
     prior = row.prior_micro
     return Term(
         row.id,
@@ -252,6 +252,6 @@ def _term(score: float, arm: Arm) -> Term:
         arm.in_flight,
         index - mean,
         None if prior is None else prior / MICRO,
-        int(arm.restarted),
+        int(arm.estimate.restarted),
         arm.count,
     )

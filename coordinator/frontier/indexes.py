@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import upper_bound
-from coordinator.frontier.indexed import Estimate, Index
+from coordinator.frontier.indexed import Index, Indexes
 from coordinator.frontier.pooled import Pooled
 from coordinator.frontier.priors import with_prior, without_prior
+from coordinator.frontier.staircase import Estimate
 
 
 def kl_index(level: Callable[[int], float]) -> Index:
     """sup{q : N kl(mean, q) <= level(N)}, infinite for N = 0."""
 
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+    def index(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
+        del group
         total = count + in_flight
         return upper_bound(mean, level(total) / total, least) if total else math.inf
 
@@ -28,8 +30,8 @@ def kl_index(level: Callable[[int], float]) -> Index:
 def bonus_index(bonus: Callable[[int], float]) -> Index:
     """Mean + bonus(N), infinite for N = 0."""
 
-    def index(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
-        del least
+    def index(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
+        del group, least
         total = count + in_flight
         return mean + bonus(total) if total else math.inf
 
@@ -45,12 +47,12 @@ class IndexRule:
     index: Callable[[Pooled], Index]
     groups: int = 1
 
-    def estimate(self, row: DirectionRow, spawned: bool) -> Estimate:
-        del spawned
+    def estimate(self, row: DirectionRow, spawned: bool, dispersion: float, known: Estimate) -> Estimate:
+        del spawned, dispersion, known
         return self.of(row)
 
-    def at(self, pooled: Pooled) -> list[Index]:
-        return [self.index(pooled)]
+    def at(self, pooled: Pooled) -> Indexes:
+        return Indexes(self.index(pooled), (1.0,), (math.inf,))
 
 
 def _ucb1(pooled: Pooled) -> Index:
@@ -98,15 +100,15 @@ def _log_plus(value: float) -> float:
     return math.log(value) if value > 1.0 else 0.0
 
 
-def _greedy(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+def _greedy(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
     """The mean, with unfinished visits imagined to earn nothing (virtual loss: Chaslot et al., 2008)."""
-    del least
+    del group, least
     return mean * (count / (count + in_flight))
 
 
-def _fewest(count: int, mean: float, in_flight: int, least: float = 0.0) -> float:
+def _fewest(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
     """The fewest visits."""
-    del mean, least
+    del group, mean, least
     return -float(count + in_flight)
 
 

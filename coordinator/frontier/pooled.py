@@ -100,7 +100,8 @@ class Pooled:
         if self._learned is None:
             dispersion = self._dispersion()
             decay = self._decay(dispersion)
-            self._learned = Learned(dispersion, decay, *(source.outlook for source in self.promises))
+            planned, spawned = self.promises
+            self._learned = Learned(dispersion, decay, planned.outlook, spawned.outlook)
         return self._learned
 
     @property

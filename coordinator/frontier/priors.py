@@ -1,8 +1,8 @@
 """The prior of a direction: the quality of the finding that spawned it, worth two visits."""
 
 from blackboard.state import DirectionRow
-from coordinator.frontier.indexed import Estimate
 from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
+from coordinator.frontier.staircase import Estimate
 
 
 def with_prior(row: DirectionRow) -> Estimate:

@@ -14,6 +14,7 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import RUNNERS_UP, IndexPolicy
 from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
 from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
+from coordinator.frontier.staircase import UNKNOWN
 
 Score = Callable[[DirectionRow], float]
 
@@ -199,10 +200,9 @@ class PerCost:
         usual = sum(row.cost_sum_micro for row in rows) / visits if visits else 0.0
 
         def score(row: DirectionRow) -> float:
-            weight, total, group, restart = self.of.estimate(row, row.id in scene.spawned)
-            if restart is not None and dispersion < restart.critical:
-                weight, total, group = restart.weight, restart.sum_micro, restart.group
-            index = indexes[group](weight, total / (MICRO * (weight or 1)), row.in_flight, -math.inf)
+            weight, total, group, *_ = self.of.estimate(row, row.id in scene.spawned, dispersion, UNKNOWN)
+            mean = total / (MICRO * (weight or 1))
+            index = indexes.of(group, weight, mean, row.in_flight, -math.inf)
             if not usual:
                 return index
             cost = (row.cost_sum_micro + usual) / (row.visits + 1)

@@ -6,7 +6,7 @@ can only win with a strictly better mean. What remains, the staircase, is short.
 """
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple
 
 from blackboard.events import MICRO
@@ -21,16 +21,22 @@ _SLACK = 32
 """Dead entries that a bucket may keep beyond the number of living ones."""
 
 
-class Restart(NamedTuple):
-    """What matters instead of all visits while the pooled dispersion is below `critical`."""
+class Estimate(NamedTuple):
+    """What a policy makes of one row: visits that count (the prior's included) and their rewards."""
 
-    critical: float
-    visits: int
-    recent_micro: int
     weight: int
-    """Visits that count, a prior's included, and in `sum_micro` their rewards."""
     sum_micro: int
-    group: int
+    group: int = 0
+    edge: float = 0.0
+    """It holds for pooled dispersions below if it has restarted, and otherwise from there on."""
+    restarted: bool = False
+    """Whether only the visits since a drop count."""
+    visits: int = 0
+    """All visits of the row that told, and in `told_micro` what they told."""
+    told_micro: int = 0
+
+
+UNKNOWN = Estimate(0, 0)
 
 
 class Arm:
@@ -39,15 +45,13 @@ class Arm:
     __slots__ = (
         "count",
         "entry",
+        "estimate",
         "group",
-        "hidden",
         "in_flight",
         "mean",
         "open",
         "opened",
         "pooled",
-        "restart",
-        "restarted",
         "row",
         "settled",
         "spawned",
@@ -60,6 +64,8 @@ class Arm:
         self.row = row
         self.spawned = spawned
         """Whether another direction of this frontier led to it."""
+        self.estimate = UNKNOWN
+        """The last one, where a later one may start from it."""
         self.group = 0
         self.opened = row.opened
         self.count = 0
@@ -73,18 +79,14 @@ class Arm:
         self.settled = -1
         """Visits told or expired when `pooled` and the estimate were made."""
         self.pooled: Contribution = NOTHING
-        self.restart: Restart | None = None
-        self.restarted = False
         self.turn = 0
-        """The last choice in which it was weighed, and in `hidden` the last in which it was set aside."""
-        self.hidden = 0
+        """The last choice in which it was weighed."""
 
-    def stand(self, count: int, sum_micro: int, group: int) -> None:
+    def stand(self, estimate: Estimate) -> None:
         """Sets group, count, sum and mean; of an arm without visits the mean is its prior, the sum."""
-        self.group = group
-        self.count = count
-        self.sum_micro = sum_micro
-        self.mean = sum_micro / (MICRO * (count or 1))
+        self.estimate = estimate if estimate.visits > 1 else UNKNOWN  # most have few visits: it saves memory
+        self.count, self.sum_micro, self.group, *_ = estimate
+        self.mean = self.sum_micro / (MICRO * (self.count or 1))
 
 
 Entry = tuple[int, int, Arm]
@@ -128,13 +130,6 @@ class Bucket:
             else:
                 self.dead -= 1
 
-    def first(self, turn: int) -> Arm | None:
-        """The best arm that is not set aside in this choice."""
-        for entry in self.best:
-            if entry[2].hidden != turn:
-                return entry[2]
-        return None
-
 
 class Staircase:
     """A bucket of arms per count, a max-tree of their best means over the counts, and the steps."""
@@ -174,22 +169,24 @@ class Staircase:
         if was_head:
             self._head_changed(arm.count, bucket.best[0][2] if bucket.best else None)
 
-    def behind(self, arm: Arm, mean: float, stop: Arm | None, turn: int) -> list[Arm]:
-        """The steps that would stand in the place of a step if those set aside in this choice were gone.
+    def next_to(self, arm: Arm) -> list[Arm]:
+        """Those that the best of a bucket hides there, as far as they can be among the best."""
+        best = self._buckets[arm.count].best
+        return [entry[2] for entry in best[1:KEPT]] if best[0] is arm.entry else []
 
-        `mean` is that of the step before it, `stop` the step after it.
-        """
-        found: list[Arm] = []
-        count = arm.count
-        while (bucket := self._following(count, mean)) >= 0:
-            first = self._buckets[bucket].first(turn)
-            if stop is not None and bucket >= stop.count:
-                break
-            if first is not None and first.mean > mean:
-                found.append(first)
-                mean = first.mean
-            count = bucket + 1
-        return found
+    def end_of_step(self, arm: Arm) -> int:
+        """Up to that count the arm hides others with its step; 0 if it is on none or hides none."""
+        if len(self._buckets) == len(self.steps):
+            return 0
+        after = bisect_right(self._counts, arm.count)
+        if not after or self.steps[after - 1] is not arm:
+            return 0
+        return self._counts[after] if after < len(self._counts) else self._size
+
+    def head(self, count: int, end: int, mean: float) -> Arm | None:
+        """The best of the next bucket, from a count to before another, in which there is a better mean."""
+        found = self._following(count, mean)
+        return self._buckets[found].best[0][2] if 0 <= found < end else None
 
     def _head_changed(self, count: int, head: Arm | None) -> None:
         """Mends tree and steps after the best of a bucket has become another, or none."""
@@ -220,11 +217,10 @@ class Staircase:
         if node >= len(tree):
             return -1
         while tree[node] <= mean:
-            while node & 1:
-                node >>= 1
-            if node == 0:
-                return -1
             node += 1
+            node >>= (node & -node).bit_length() - 1
+            if node == 1:
+                return -1
         while node < self._size:
             node *= 2
             if tree[node] <= mean:

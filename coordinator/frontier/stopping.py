@@ -39,9 +39,9 @@ def retirement(row: DirectionRow, rule: StoppingRule, pooled: Pooled) -> str | N
     if row.retired is not None or row.visits < rule.fewest_visits:
         return None
     visits, total, since = row.visits, row.reward_sum_micro, ""
-    restart = recent_drop(row)
-    if restart is not None and pooled.dispersion < restart.critical:
-        visits, total, since = restart.visits, restart.recent_micro, " since its rewards dropped"
+    drop, _ = recent_drop(row, pooled.dispersion)
+    if drop is not None:
+        visits, total, since = drop.visits, drop.reward_micro, " since its rewards dropped"
     mean = total / (MICRO * visits)
     highest = ceiling(visits, mean, pooled.cautious_dispersion, rule.chance)
     if highest >= rule.least_reward:

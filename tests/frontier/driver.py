@@ -9,6 +9,7 @@ from blackboard.rewards import expire, start, tell
 from blackboard.state import DirectionRow
 from coordinator.frontier.indexed import IndexFrontier, IndexPolicy
 from coordinator.frontier.pooled import NOTHING, Pooled, contribution
+from coordinator.frontier.staircase import UNKNOWN
 
 
 def direction(number: int, prior: float | None = None, **fields: object) -> DirectionRow:
@@ -30,11 +31,9 @@ def full_scan(policy: IndexPolicy, rows: Sequence[DirectionRow]) -> list[str]:
     for row in rows:
         if not row.open:
             continue
-        count, total, group, restart = policy.estimate(row, row.parent in known)
-        if restart is not None and dispersion < restart.critical:
-            count, total, group = restart.weight, restart.sum_micro, restart.group
+        count, total, group, *_ = policy.estimate(row, row.parent in known, dispersion, UNKNOWN)
         mean = total / (MICRO * (count or 1))
-        score = indexes[group](count, mean, row.in_flight, -math.inf)
+        score = indexes.of(group, count, mean, row.in_flight, -math.inf)
         ranking.append((-score, -mean, count + row.in_flight, row.opened, row.id))
     return [entry[-1] for entry in sorted(ranking)]
 
@@ -42,14 +41,17 @@ def full_scan(policy: IndexPolicy, rows: Sequence[DirectionRow]) -> list[str]:
 class History:
     """A random history of one frontier: openings, visits, results in any order, cancellations, retirements.
 
-    Rewards are "coarse", which makes ties; "free", anywhere in [0, 1]; or "depleting".
+    Rewards are "coarse", which makes ties; "free", anywhere in [0, 1]; "generous", above what priors promise;
+    or "depleting".
     """
 
-    def __init__(self, frontier: IndexFrontier, rng: random.Random, rewards: str) -> None:
+    def __init__(
+        self, frontier: IndexFrontier, rng: random.Random, rewards: str, openings: float = 0.06
+    ) -> None:
         self.frontier = frontier
         self.rng = rng
         self.rewards = rewards
-        self.openings = 0.01 if rewards == "depleting" else 0.06
+        self.openings = 0.01 if rewards == "depleting" else openings
         self.rows: list[DirectionRow] = []
         self.tickets: list[tuple[DirectionRow, int]] = []
 
@@ -59,6 +61,8 @@ class History:
                 return self.rng.choice((0, MICRO // 4, MICRO // 2, MICRO))
             case "free":
                 return self.rng.randrange(MICRO)
+            case "generous":
+                return MICRO - self.rng.randrange(MICRO // 3)
             case _:
                 level = 300_000 + row.opened * 137_911 % 600_000
                 spread = 1.0 if row.opened % 4 == 0 else 0.2
