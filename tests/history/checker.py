@@ -158,7 +158,9 @@ def _sent(receipt: Row) -> float:
 
 
 def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
-    """What a worker was told is so. What it finished before a rollback may have been settled before, too."""
+    """What a worker was told is so. What it finished before a rollback may have been settled before, too; and
+    one that takes a claim with it leaves two workers with a token, of whom one is told that it is stale.
+    """
     attempts = _attempts_by_token(state)
     finished = _finished(mine)
     for one in mine:
@@ -166,7 +168,8 @@ def _receipts(mine: Seen, state: Row, since: float) -> Iterator[Breach]:
             continue
         task = state["tasks"][one["task"]]
         counts = task.get("status") == "done" and task.get("token") == one["token"]
-        if one["verdict"] == "stale" and counts and not _rolled_back(state):
+        theirs = task.get("worker") == one["worker"] or since < 0
+        if one["verdict"] == "stale" and counts and theirs and not _rolled_back(state):
             yield Breach("P3", f"task {one['task']}: the result that counts was called stale")
         ended = finished[one["task"], attempts.get(one["token"], 0)]
         done = any(result["outcome"] == "done" and result["at"] > since for result in ended)

@@ -228,6 +228,16 @@ def test_what_was_seen_before_the_store_was_rolled_back_may_be_gone() -> None:
     assert check(history.seen, history.final) == []
 
 
+def test_of_two_workers_that_a_rollback_left_with_a_token_one_may_be_told_that_it_is_stale() -> None:
+    history = History()
+    receipt, end = history.records("receipt")[-1], history.seen[-1]["at"]
+    history.seen.append({"at": end + 1, "op": "fault", "kind": "store rolled back"})
+    stale = {**receipt, "at": end + 2, "sent": end + 2, "verdict": "stale"}
+    assert check([*history.seen, {**stale, "worker": "another"}], history.final) == []
+    mistaken = check([*history.seen, stale], history.final)
+    assert any(one.promise == "P3" and "was called stale" in one.what for one in mistaken)
+
+
 def test_a_receipt_says_nothing_that_was_sent_before_the_store_was_rolled_back() -> None:
     history = History()
     receipt = next(one for one in history.records("receipt") if one["verdict"] == "settled")

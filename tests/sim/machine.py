@@ -226,8 +226,9 @@ class Machine:
             case "kill", _:
                 self.kill(who)
             case (("pause" | "long pause"), _):
-                self.loop.pause(who)
-                self.loop.call_later(14.0 if fault.what == "long pause" else 3.0, self.loop.go_on, who)
+                if who in self._scopes:  # or else it is dying, which it could not while it stands still
+                    self.loop.pause(who)
+                    self.loop.call_later(14.0 if fault.what == "long pause" else 3.0, self.loop.go_on, who)
             case "wipe", "bus":
                 self.bus.streams.clear()
             case "roll back", "bus":

@@ -39,6 +39,11 @@ def test_whatever_fails_once_faults_stop_every_run_has_ended_and_the_promises_ha
     assert sum(one.faults.total() for one in played) >= FAULTS * SEEDS
 
 
+def test_a_process_that_dies_and_is_to_stand_still_at_once_is_dead() -> None:
+    outcome = simulate(1, [Fault("moment", "c1", what, 5.99) for what in ("kill", "long pause")])
+    assert not outcome.problems, described(outcome)
+
+
 @pytest.mark.parametrize("part", range(6))
 def test_a_process_may_die_at_any_point_of_any_step(part: int) -> None:
     """A sample of the points; `make sim-points` tries each."""
