@@ -14,7 +14,7 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, upper_bound
 from coordinator.frontier.indexed import Indexes
 from coordinator.frontier.pooled import Pooled
-from coordinator.frontier.promises import PRIOR_WEIGHT, Outlook, prior_of
+from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
 from coordinator.frontier.staircase import Estimate
 
 YOUNG = 16
@@ -26,6 +26,8 @@ _LEVEL = 0.7
 _ROUNDING = 1e-9
 FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
+
+_LOG_FALSE = math.log(FALSE_RESTARTS)
 
 # Groups: planned directions by visits while the prior lasts; spawned ones; all whose own rewards are all that
 # counts, by visits; and the seasoned.
@@ -42,7 +44,7 @@ def adaptive_index(pooled: Pooled) -> Indexes:
     and directions opened for K. A visit is worth 1 / dispersion coin flips, a prior what it turned out to be.
     """
     dispersion, decay, planned, spawned = pooled.learned
-    clock = pooled.started / max(pooled.opened, 1)
+    clock = pooled.started / (pooled.opened or 1)
     highest = _ROUNDING + (_level(clock) if clock > 1.0 else 0.0)
     scales, completed = _scales(decay), pooled.sums.visits
 
@@ -73,17 +75,20 @@ def adaptive_index(pooled: Pooled) -> Indexes:
     # By Pinsker's inequality no bound of n visits lies further above its forecast than farthest / sqrt(n).
     farthest = math.sqrt(0.5 * dispersion * highest)
     own = [farthest * share for share in _ROOTS]
-    sources = (*_reaches(planned, farthest, highest), *_reaches(spawned, farthest, highest))
-    return Indexes(index, scales, (*sources, *own))
+    return Indexes(
+        index,
+        scales,
+        (
+            planned.forecasts[-1] + math.sqrt(0.5 * highest / planned.worth),
+            *(farthest + max(planned.surprise, 0.0),) * PRIOR_LASTS,
+            spawned.forecasts[-1] + math.sqrt(0.5 * highest / spawned.worth),
+            *(farthest + max(spawned.surprise, 0.0),) * PRIOR_LASTS,
+            *own,
+        ),
+    )
 
 
 _ROOTS = [visits**-0.5 for visits in range(1, YOUNG + 2)]
-
-
-def _reaches(outlook: Outlook, farthest: float, highest: float) -> Sequence[float]:
-    """Of the groups of one source; for unvisited directions the scale is 0."""
-    unvisited = outlook.forecasts[-1] + math.sqrt(highest / (2.0 * outlook.worth))
-    return (unvisited, *(farthest + max(outlook.surprise, 0.0),) * PRIOR_LASTS)
 
 
 def _fade(in_flight: int, visits: int, decay: float) -> float:
@@ -159,7 +164,7 @@ def _edge_after(known: Estimate, visits: int, told_micro: int) -> float:
 
 
 def _threshold(visits: int) -> float:
-    return math.log(visits * math.sqrt(visits) / FALSE_RESTARTS)
+    return 1.5 * math.log(visits) - _LOG_FALSE
 
 
 class Drop(NamedTuple):
