@@ -67,7 +67,7 @@ def _advanced(yields: tuple[int, ...], last: int, count: int, sum_micro: int) ->
     An exponential histogram (Datar, Gionis, Indyk, Motwani, 2002) with aligned blocks: as the last
     visit grows, blocks only ever merge with their neighbours.
     """
-    if last % 2 == 0:  # then none do
+    if last % 2 == 0:  # they merge in pairs, and the first of a pair completes none
         return (*yields, count, sum_micro)
     blocks = [*yields, count, sum_micro]
     end, high, before, size = len(blocks) // 2, last + 1, last, 1

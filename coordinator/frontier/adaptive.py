@@ -28,6 +28,7 @@ FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
 
 _LOG_FALSE = math.log(FALSE_RESTARTS)
+_ROOTS = [visits**-0.5 for visits in range(1, YOUNG + 2)]
 
 # Groups: planned directions by visits while the prior lasts; spawned ones; all whose own rewards are all that
 # counts, by visits; and the seasoned.
@@ -74,21 +75,12 @@ def adaptive_index(pooled: Pooled) -> Indexes:
 
     # By Pinsker's inequality no bound of n visits lies further above its forecast than farthest / sqrt(n).
     farthest = math.sqrt(0.5 * dispersion * highest)
-    own = [farthest * share for share in _ROOTS]
-    return Indexes(
-        index,
-        scales,
-        (
-            planned.forecasts[-1] + math.sqrt(0.5 * highest / planned.worth),
-            *(farthest + max(planned.surprise, 0.0),) * PRIOR_LASTS,
-            spawned.forecasts[-1] + math.sqrt(0.5 * highest / spawned.worth),
-            *(farthest + max(spawned.surprise, 0.0),) * PRIOR_LASTS,
-            *own,
-        ),
-    )
-
-
-_ROOTS = [visits**-0.5 for visits in range(1, YOUNG + 2)]
+    reaches: list[float] = []
+    for source in (planned, spawned):
+        reaches.append(source.forecasts[-1] + math.sqrt(0.5 * highest / source.worth))
+        reaches += [farthest + max(source.surprise, 0.0)] * PRIOR_LASTS
+    reaches += [farthest * share for share in _ROOTS]
+    return Indexes(index, scales, reaches)
 
 
 def _fade(in_flight: int, visits: int, decay: float) -> float:
@@ -104,7 +96,9 @@ def _fade(in_flight: int, visits: int, decay: float) -> float:
 
 @lru_cache(maxsize=16)
 def _scales(decay: float) -> Sequence[float]:
-    """By group: of rewards that decay, the next over the mean of those so far."""
+    """By group: of rewards that decay, the next over the mean of those so far. What may be expected of an
+    unvisited direction is no multiple of its prior: 0, its reach says all.
+    """
     shrunk, left, lost = [1.0], 1.0, 1.0 - decay
     for visits in range(1, YOUNG + 1):
         left *= decay
@@ -164,6 +158,7 @@ def _edge_after(known: Estimate, visits: int, told_micro: int) -> float:
 
 
 def _threshold(visits: int) -> float:
+    """In nats: ln(n^1.5 / chance)."""
     return 1.5 * math.log(visits) - _LOG_FALSE
 
 

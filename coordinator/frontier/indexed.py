@@ -3,7 +3,6 @@
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
@@ -58,7 +57,6 @@ class IndexFrontier:
         self._arms: dict[str, Arm] = {}
         self._busy: dict[str, Arm] = {}
         self._idle = tuple(Staircase() for _ in range(policy.groups))
-        self._steps = tuple(stairs.steps for stairs in self._idle)
         self._restarts = Restarts()
         self._open = 0
         self._turn = 0
@@ -138,8 +136,11 @@ class IndexFrontier:
             contest.enter([arm for arm in self._arms.values() if arm.open])
             return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.
-        recent = [arm for arm in self._recent if arm.open]
-        contest.enter([*recent, *chain.from_iterable(self._steps), *self._busy.values()])
+        candidates = [arm for arm in self._recent if arm.open]
+        for stairs in self._idle:
+            candidates += stairs.steps
+        candidates += self._busy.values()
+        contest.enter(candidates)
         for arm in contest.hiding():
             if arm.stairs is not None and (end := arm.stairs.end_of_step(arm)):
                 self._look_behind(arm, arm.stairs, end, contest)
@@ -242,7 +243,7 @@ class _Contest:
 
 def _term(score: float, arm: Arm) -> Term:
     row, mean = arm.row, arm.mean
-    index = min(1000000000.0, score)
+    index = min(score, 1e9)
     prior = row.prior_micro
     return Term(
         row.id,

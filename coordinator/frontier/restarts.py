@@ -34,7 +34,7 @@ class Restarts:
             heapq.heappush(self._waiting, (-estimate.edge, arm.opened, arm, estimate))
 
     def remove(self, arm: Arm) -> None:
-        """Before it is estimated anew."""
+        """Before it is estimated anew, or when it closes."""
         if arm.estimate.edge <= LEAST_DISPERSION:
             return
         arm.estimate = UNKNOWN

@@ -200,9 +200,8 @@ class PerCost:
         usual = sum(row.cost_sum_micro for row in rows) / visits if visits else 0.0
 
         def score(row: DirectionRow) -> float:
-            weight, total, group, *_ = self.of.estimate(row, row.id in scene.spawned, dispersion, UNKNOWN)
-            mean = total / (MICRO * (weight or 1))
-            index = indexes.of(group, weight, mean, row.in_flight, -math.inf)
+            found = self.of.estimate(row, row.id in scene.spawned, dispersion, UNKNOWN)
+            index = indexes.of(found.group, found.weight, found.mean, row.in_flight, -math.inf)
             if not usual:
                 return index
             cost = (row.cost_sum_micro + usual) / (row.visits + 1)

@@ -35,6 +35,11 @@ class Estimate(NamedTuple):
     """All visits of the row that told, and in `told_micro` what they told."""
     told_micro: int = 0
 
+    @property
+    def mean(self) -> float:
+        """Without visits the prior, which is the sum."""
+        return self.sum_micro / (MICRO * (self.weight or 1))
+
 
 UNKNOWN = Estimate(0, 0)
 
@@ -80,13 +85,13 @@ class Arm:
         """Visits told or expired when `pooled` and the estimate were made."""
         self.pooled: Contribution = NOTHING
         self.turn = 0
-        """The last choice in which it was weighed."""
+        """The last choice in which it was among the best so far."""
 
     def stand(self, estimate: Estimate) -> None:
-        """Sets group, count, sum and mean; of an arm without visits the mean is its prior, the sum."""
+        """Sets group, count, sum and mean."""
         self.estimate = estimate if estimate.visits > 1 else UNKNOWN  # most have few visits: it saves memory
         self.count, self.sum_micro, self.group, *_ = estimate
-        self.mean = self.sum_micro / (MICRO * (self.count or 1))
+        self.mean = estimate.mean
 
 
 Entry = tuple[int, int, Arm]
