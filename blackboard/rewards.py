@@ -67,14 +67,15 @@ def _advanced(yields: tuple[int, ...], last: int, count: int, sum_micro: int) ->
     An exponential histogram (Datar, Gionis, Indyk, Motwani, 2002) with aligned blocks: as the last
     visit grows, blocks only ever merge with their neighbours.
     """
-    if last % 2 == 0:  # they merge in pairs, and the first of a pair completes none
+    high, size = last + 1, 1
+    if high % 2:  # they merge in pairs, and the first of a pair completes none
         return (*yields, count, sum_micro)
     blocks = [*yields, count, sum_micro]
-    end, high, before, size = len(blocks) // 2, last + 1, last, 1
-    while (low := _low(high, size)) != (low_before := _low(before, size)):
-        at = 2 * (end - (high - low) // size - 2)
+    at = len(blocks)
+    while high % (2 * size) == 0 and high > NEWEST_KEPT * size:
+        at -= 2 * NEWEST_KEPT + 4
         blocks[at : at + 4] = (blocks[at] + blocks[at + 2], blocks[at + 1] + blocks[at + 3])
-        end, high, before, size = at // 2 + 1, low, low_before, 2 * size
+        at, high, size = at + 2, high - NEWEST_KEPT * size, 2 * size
     return tuple(blocks)
 
 
@@ -86,7 +87,10 @@ def _low(high: int, size: int) -> int:
 
 def _added(yields: tuple[int, ...], last: int, visit: int, reward_micro: int) -> tuple[int, ...]:
     at = 2 * _block(last, visit, len(yields) // 2)
-    return (*yields[:at], yields[at] + 1, yields[at + 1] + reward_micro, *yields[at + 2 :])
+    blocks = list(yields)
+    blocks[at] += 1
+    blocks[at + 1] += reward_micro
+    return tuple(blocks)
 
 
 def _block(last: int, visit: int, blocks: int) -> int:

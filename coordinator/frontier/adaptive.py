@@ -14,7 +14,7 @@ from blackboard.state import DirectionRow
 from coordinator.frontier.divergence import kl, upper_bound
 from coordinator.frontier.indexed import Indexes
 from coordinator.frontier.pooled import Pooled
-from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
+from coordinator.frontier.promises import PRIOR_WEIGHT, Outlook, prior_of
 from coordinator.frontier.staircase import Estimate
 
 YOUNG = 16
@@ -23,6 +23,7 @@ PRIOR_LASTS = 4
 """Visits up to which the prior of a direction counts beside its own rewards."""
 _LEVEL = 0.7
 """Share of the published level: runs are short, and what is unvisited competes by its prior alone."""
+_LEAST_WORTH = float(PRIOR_WEIGHT)
 _ROUNDING = 1e-9
 FALSE_RESTARTS = 0.05
 """Bound that the test aims at for a restart, ever, of a direction whose rewards do not drop."""
@@ -50,7 +51,7 @@ def adaptive_index(pooled: Pooled) -> Indexes:
     scales, completed = _scales(decay), pooled.sums.visits
 
     def index(group: int, count: int, mean: float, in_flight: int, least: float) -> float:
-        visits, worth = count - PRIOR_WEIGHT, float(PRIOR_WEIGHT)
+        visits, worth = count - PRIOR_WEIGHT, _LEAST_WORTH
         if group >= _OWN:
             forecast = mean * scales[group]
         else:
@@ -67,20 +68,29 @@ def adaptive_index(pooled: Pooled) -> Indexes:
                 forecast *= (visits + in_flight * decay) / (visits + in_flight)
             visits += in_flight
         ratio = clock / visits if visits else clock
+        if ratio <= 1.0:
+            return forecast
         certainty = worth + visits / dispersion
         gap = least - forecast
-        if ratio <= 1.0 or (gap > 0.0 and 2.0 * gap * gap * certainty > highest):
+        if gap > 0.0 and 2.0 * gap * gap * certainty > highest:
             return forecast
         return upper_bound(forecast, _level(ratio) / certainty, least)
 
     # By Pinsker's inequality no bound of n visits lies further above its forecast than farthest / sqrt(n).
     farthest = math.sqrt(0.5 * dispersion * highest)
-    reaches: list[float] = []
-    for source in (planned, spawned):
-        reaches.append(source.forecasts[-1] + math.sqrt(0.5 * highest / source.worth))
-        reaches += [farthest + max(source.surprise, 0.0)] * PRIOR_LASTS
-    reaches += [farthest * share for share in _ROOTS]
+    reaches = [
+        *_reaches(planned, highest, farthest),
+        *_reaches(spawned, highest, farthest),
+        *[farthest * share for share in _ROOTS],
+    ]
     return Indexes(index, scales, reaches)
+
+
+def _reaches(source: Outlook, highest: float, farthest: float) -> Sequence[float]:
+    """By visits as long as the prior lasts."""
+    surprise = source.surprise
+    visited = farthest + surprise if surprise > 0.0 else farthest
+    return (source.forecasts[-1] + math.sqrt(0.5 * highest / source.worth), *(visited,) * PRIOR_LASTS)
 
 
 def _fade(in_flight: int, visits: int, decay: float) -> float:
@@ -123,38 +133,41 @@ class Adaptive:
     at = staticmethod(adaptive_index)
 
     def estimate(self, row: DirectionRow, spawned: bool, dispersion: float, known: Estimate) -> Estimate:
-        visits, told = row.visits, row.reward_sum_micro
-        edge = _edge_after(known, visits, told)
+        visits, told, drop = row.visits, row.reward_sum_micro, None
+        weight, edge = visits + PRIOR_WEIGHT, _edge_after(known, row)
         if edge > dispersion:  # or else a drop is out of the question
             drop, edge = recent_drop(row, dispersion)
-            if drop is not None:
-                # The recent mean takes the place of the prior too, which no longer holds.
-                weight = drop.visits + PRIOR_WEIGHT
-                total = drop.reward_micro * weight // drop.visits
-                return Estimate(weight, total, _group(drop.visits), edge, True, visits, told)
-        weight = visits + PRIOR_WEIGHT
-        if visits > PRIOR_LASTS:
-            return Estimate(weight, told * weight // visits, _group(visits), edge, False, visits, told)
-        total, group = (told + prior_of(row)) * weight // (visits + 1), visits + spawned * _SPAWNED
-        return Estimate(weight, total, group, edge, False, visits, told)
+        if drop is not None:
+            # The recent mean takes the place of the prior too, which no longer holds.
+            weight = drop.visits + PRIOR_WEIGHT
+            total, group = drop.reward_micro * weight // drop.visits, _group(drop.visits)
+        elif visits > PRIOR_LASTS:
+            total, group = told * weight // visits, _group(visits)
+        else:
+            total, group = (told + prior_of(row)) * weight // (visits + 1), visits + spawned * _SPAWNED
+        return Estimate(weight, total, group, edge, drop is not None, visits, told, row.last_visit)
 
 
 def _group(visits: int) -> int:
     """Of a direction whose own rewards are all that counts."""
-    return _OWN - 1 + min(visits, YOUNG + 1)
+    return _SEASONED if visits > YOUNG else _OWN - 1 + visits
 
 
-def _edge_after(known: Estimate, visits: int, told_micro: int) -> float:
+def _edge_after(known: Estimate, row: DirectionRow) -> float:
     """Where a drop that is none after one visit less would have its edge, at most.
 
-    A further reward adds at most kl(reward, mean before) to the likelihood ratio of any boundary.
+    A further reward adds at most kl(reward, mean before) to the likelihood ratio of any boundary, and
+    nothing if it is the newest and no lower than that mean.
     """
+    visits, told = row.visits, row.reward_sum_micro
     if visits < 2:
         return 0.0
     if known.restarted or known.visits != visits - 1:
         return math.inf
-    further = kl((told_micro - known.told_micro) / MICRO, known.told_micro / (MICRO * known.visits))
-    return (known.edge * _threshold(known.visits) + further) / _threshold(visits)
+    reward, mean = (told - known.told_micro) / MICRO, known.told_micro / (MICRO * known.visits)
+    if reward >= mean and row.last_visit > known.last_visit:
+        return known.edge
+    return known.edge + kl(reward, mean) / _threshold(visits)
 
 
 def _threshold(visits: int) -> float:

@@ -13,6 +13,7 @@ from coordinator.frontier.staircase import KEPT, UNKNOWN, Arm, Estimate, Stairca
 
 RUNNERS_UP = KEPT - 1
 _BELOW_ALL = -1.0
+_HIGHEST = 1e9
 
 Index = Callable[[int, int, float, int, float], float]
 """The index at one moment, of group, count, mean and visits in flight. Where it is below the last argument,
@@ -60,7 +61,7 @@ class IndexFrontier:
         self._restarts = Restarts()
         self._open = 0
         self._turn = 0
-        self._recent: list[Arm] = []
+        self._recent: list[tuple[float, Arm]] = []
         self._closed: set[str] = set()
         for row in sorted(rows, key=lambda row: row.opened):
             self.opened(row)
@@ -136,16 +137,17 @@ class IndexFrontier:
             contest.enter([arm for arm in self._arms.values() if arm.open])
             return contest.ranking()
         # The best of the last time are likely to be good again: then most others need no exact index.
-        candidates = [arm for arm in self._recent if arm.open]
+        candidates = [arm for _, arm in self._recent if arm.open]
         for stairs in self._idle:
             candidates += stairs.steps
         candidates += self._busy.values()
         contest.enter(candidates)
         for arm in contest.hiding():
-            if arm.stairs is not None and (end := arm.stairs.end_of_step(arm)):
-                self._look_behind(arm, arm.stairs, end, contest)
-        ranking = contest.ranking()
-        self._recent = [arm for _, arm in ranking]
+            if arm.stairs is not None and arm.stairs.hides:
+                mean, end = arm.stairs.hidden_by(arm)
+                if contest.may_hold(arm.group, mean):
+                    self._look_behind(arm, arm.stairs, end, contest)
+        self._recent = ranking = contest.ranking()
         return ranking
 
     def _look_behind(self, arm: Arm, stairs: Staircase, end: int, contest: "_Contest") -> None:
@@ -154,7 +156,7 @@ class IndexFrontier:
         while (head := stairs.head(count + 1, end, mean)) is not None:
             contest.enter([head])
             count = head.count
-            if not contest.holds(head):
+            if not contest.held(head):
                 mean = max(mean, head.mean)
 
     def _estimate(self, arm: Arm, known: Estimate) -> None:
@@ -188,17 +190,19 @@ _Ranked = tuple[float, float, int, int, Arm]
 class _Contest:
     """Keeps the best arms of those that enter."""
 
-    __slots__ = ("_best", "_indexes", "_places", "_turn")
+    __slots__ = ("_best", "_indexes", "_least", "_places", "_turn")
 
     def __init__(self, indexes: Indexes, places: int, turn: int) -> None:
         self._turn = turn
         self._indexes = indexes
         self._places = places
         self._best: list[_Ranked] = []
+        self._least = -math.inf
+        """The index of the last of the best; below any as long as there is room."""
 
     def enter(self, arms: list[Arm]) -> None:
         """Passes over those that are among the best already; the best of a bucket brings the next of it."""
-        best, places, turn, least = self._best, self._places, self._turn, self.least
+        best, places, turn, least = self._best, self._places, self._turn, self._least
         index, scales, reaches = self._indexes
         for arm in arms:
             mean, group = arm.mean, arm.group
@@ -214,28 +218,28 @@ class _Contest:
                 del best[0]
             if len(best) == places:
                 least = best[0][0]
-            if arm.stairs is not None:
-                arms += arm.stairs.next_to(arm)
+            if arm.stairs is not None and (hidden := arm.stairs.next_to(arm)):
+                arms.append(hidden)
+        self._least = least
 
-    @property
-    def least(self) -> float:
-        """The index of the last of the best; below any as long as there is room."""
-        return self._best[0][0] if len(self._best) == self._places else -math.inf
+    def may_hold(self, group: int, mean: float) -> bool:
+        """Whether one of the group with that mean may be among the best."""
+        return mean * self._indexes.scales[group] + self._indexes.reaches[group] >= self._least
 
     def mean_needed(self, group: int) -> float:
         """Those of the group whose mean is no higher are not among the best."""
         scale, reach = self._indexes.scales[group], self._indexes.reaches[group]
         if scale <= 0.0 or reach == math.inf:
             return _BELOW_ALL
-        return max((self.least - reach) / scale, _BELOW_ALL)
+        return max((self._least - reach) / scale, _BELOW_ALL)
 
     def hiding(self) -> list[Arm]:
         """Those that may hide others of the best: the last place hides none."""
         return [ranked[4] for ranked in self._best[len(self._best) == self._places :]]
 
-    def holds(self, arm: Arm) -> bool:
-        """Whether the arm is among the best."""
-        return any(ranked[4] is arm for ranked in self._best)
+    def held(self, arm: Arm) -> bool:
+        """Whether the arm is, or was for a while, among the best."""
+        return arm.turn == self._turn
 
     def ranking(self) -> list[tuple[float, Arm]]:
         return [(ranked[0], ranked[4]) for ranked in reversed(self._best)]
@@ -243,7 +247,7 @@ class _Contest:
 
 def _term(score: float, arm: Arm) -> Term:
     row, mean = arm.row, arm.mean
-    index = min(score, 1e9)
+    index = min(score, _HIGHEST)
     prior = row.prior_micro
     return Term(
         row.id,
@@ -253,6 +257,6 @@ def _term(score: float, arm: Arm) -> Term:
         arm.in_flight,
         index - mean,
         None if prior is None else prior / MICRO,
-        int(arm.estimate.restarted),
+        1 if arm.estimate.restarted else 0,
         arm.count,
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from blackboard.events import MICRO
 from blackboard.state import DirectionRow
-from coordinator.frontier.promises import Outlook, Promise, Promises, promise
+from coordinator.frontier.promises import Outlook, Promise, Promises, prior_of
 
 LEAST_DISPERSION = 0.02
 _ERRORS = 1.96
@@ -44,12 +44,13 @@ def contribution(row: DirectionRow) -> Contribution:
     visits, total = row.visits, row.reward_sum_micro
     if not visits:
         return NOTHING
-    first = promise(row)
+    first = Promise(prior_of(row), row.first_micro)
     if visits == 1:
         return Contribution(1, total, 0, 0, 0, 0, 0, first)
-    scatter = row.reward_squares - total * total // visits
+    level = total * total // visits
+    scatter = row.reward_squares - level
     within = scatter * visits // (visits - 1)
-    flips = total * MICRO - total * total // visits + scatter // (visits - 1)
+    flips = total * MICRO - level + scatter // (visits - 1)
     after, before = total - row.first_micro, total - row.yields[-1]
     return Contribution(visits, total, 1, within, flips, after, before, first)
 

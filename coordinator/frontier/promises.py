@@ -30,11 +30,6 @@ class Promise(NamedTuple):
     kept: int
 
 
-def promise(row: DirectionRow) -> Promise:
-    """Of a visited direction."""
-    return Promise(prior_of(row), row.first_micro)
-
-
 def prior_of(row: DirectionRow) -> int:
     """In micro-units."""
     return ROOT_PRIOR_MICRO if row.prior_micro is None else row.prior_micro

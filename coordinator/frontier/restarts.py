@@ -3,7 +3,6 @@ moves with every reward; but only the few whose edge it passes change sides.
 """
 
 import heapq
-from collections.abc import Iterator
 
 from coordinator.frontier.pooled import LEAST_DISPERSION
 from coordinator.frontier.staircase import UNKNOWN, Arm, Estimate
@@ -45,15 +44,12 @@ class Restarts:
             heapq.heapify(self._restarted)
             heapq.heapify(self._waiting)
 
-    def move(self, dispersion: float) -> Iterator[Arm]:
-        """Sets the dispersion; yields each arm whose estimate does not hold for it, to be estimated anew."""
+    def move(self, dispersion: float) -> list[Arm]:
+        """Sets the dispersion; returns the arms whose estimate does not hold for it, to be estimated anew."""
         self.dispersion = dispersion
+        passed: list[_Entry] = []
         while self._restarted and self._restarted[0][0] <= dispersion:
-            yield from _living(heapq.heappop(self._restarted))
+            passed.append(heapq.heappop(self._restarted))
         while self._waiting and -self._waiting[0][0] > dispersion:
-            yield from _living(heapq.heappop(self._waiting))
-
-
-def _living(entry: _Entry) -> Iterator[Arm]:
-    if entry[2].estimate is entry[3]:
-        yield entry[2]
+            passed.append(heapq.heappop(self._waiting))
+        return [entry[2] for entry in passed if entry[2].estimate is entry[3]]

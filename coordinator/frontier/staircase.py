@@ -34,6 +34,8 @@ class Estimate(NamedTuple):
     visits: int = 0
     """All visits of the row that told, and in `told_micro` what they told."""
     told_micro: int = 0
+    last_visit: int = 0
+    """Number of the highest of them."""
 
     @property
     def mean(self) -> float:
@@ -90,7 +92,7 @@ class Arm:
     def stand(self, estimate: Estimate) -> None:
         """Sets group, count, sum and mean."""
         self.estimate = estimate if estimate.visits > 1 else UNKNOWN  # most have few visits: it saves memory
-        self.count, self.sum_micro, self.group, *_ = estimate
+        self.count, self.sum_micro, self.group = estimate[:3]
         self.mean = estimate.mean
 
 
@@ -142,8 +144,12 @@ class Staircase:
     def __init__(self) -> None:
         self.steps: list[Arm] = []
         """The best of their buckets by ascending count, each with a mean above those before it."""
+        self.hides = False
+        """Whether there are others than the steps."""
         self._counts: list[int] = []
         """Of the steps."""
+        self._hidden: list[float | None] = []
+        """The best mean between a step and the next, as soon as somebody has asked for it."""
         self._buckets: dict[int, Bucket] = {}
         """Those that hold an arm: one direction may have had any number of visits."""
         self._size = 1
@@ -174,19 +180,25 @@ class Staircase:
         if was_head:
             self._head_changed(arm.count, bucket.best[0][2] if bucket.best else None)
 
-    def next_to(self, arm: Arm) -> list[Arm]:
-        """Those that the best of a bucket hides there, as far as they can be among the best."""
+    def next_to(self, arm: Arm) -> Arm | None:
+        """The one that the arm hides in its bucket, if that can be among the best."""
+        if arm.entry is None:
+            return None
         best = self._buckets[arm.count].best
-        return [entry[2] for entry in best[1:KEPT]] if best[0] is arm.entry else []
+        after = bisect_right(best, arm.entry)
+        return best[after][2] if after < len(best) else None
 
-    def end_of_step(self, arm: Arm) -> int:
-        """Up to that count the arm hides others with its step; 0 if it is on none or hides none."""
-        if len(self._buckets) == len(self.steps):
-            return 0
-        after = bisect_right(self._counts, arm.count)
+    def hidden_by(self, arm: Arm) -> tuple[float, int]:
+        """The best mean that the arm hides with its step, and the count up to which it hides."""
+        counts = self._counts
+        after = bisect_right(counts, arm.count)
         if not after or self.steps[after - 1] is not arm:
-            return 0
-        return self._counts[after] if after < len(self._counts) else self._size
+            return _EMPTY, 0
+        end = counts[after] if after < len(counts) else self._size
+        mean = self._hidden[after - 1]
+        if mean is None:
+            mean = self._hidden[after - 1] = self._best_between(arm.count + 1, end)
+        return mean, end
 
     def head(self, count: int, end: int, mean: float) -> Arm | None:
         """The best of the next bucket, from a count to before another, in which there is a better mean."""
@@ -196,7 +208,7 @@ class Staircase:
     def _head_changed(self, count: int, head: Arm | None) -> None:
         """Mends tree and steps after the best of a bucket has become another, or none."""
         self._set(count, _EMPTY if head is None else head.mean)
-        steps, counts = self.steps, self._counts
+        steps, counts, hidden = self.steps, self._counts, self._hidden
         at = bisect_left(counts, count)
         was_step = at < len(counts) and counts[at] == count
         mean = steps[at - 1].mean if at else _EMPTY
@@ -214,6 +226,24 @@ class Staircase:
                 mean = found[-1].mean
         steps[at:end] = found
         counts[at:end] = [arm.count for arm in found]
+        hidden[at:end] = [None] * len(found)
+        if at:
+            hidden[at - 1] = None
+        self.hides = len(self._buckets) > len(steps)
+
+    def _best_between(self, count: int, end: int) -> float:
+        """The best mean from a count to before another."""
+        low, high, tree, best = self._size + count, self._size + end, self._tree, _EMPTY
+        while low < high:
+            if low % 2:
+                best = max(best, tree[low])
+                low += 1
+            if high % 2:
+                high -= 1
+                best = max(best, tree[high])
+            low //= 2
+            high //= 2
+        return best
 
     def _following(self, count: int, mean: float) -> int:
         """The least count from `count` up whose best mean is above `mean`; -1 if there is none."""
