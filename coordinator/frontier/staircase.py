@@ -7,6 +7,7 @@ can only win with a strictly better mean. What remains, the staircase, is short.
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
+from operator import attrgetter
 from typing import NamedTuple
 
 from blackboard.events import MICRO
@@ -17,6 +18,7 @@ KEPT = 4
 """The best of a bucket that are always known in order: a choice and its runners-up."""
 _MOST_KEPT = 3 * KEPT
 _EMPTY = -1.0
+_COUNT = attrgetter("count")
 _SLACK = 32
 """Dead entries that a bucket may keep beyond the number of living ones."""
 
@@ -146,10 +148,8 @@ class Staircase:
         """The best of their buckets by ascending count, each with a mean above those before it."""
         self.hides = False
         """Whether there are others than the steps."""
-        self._counts: list[int] = []
-        """Of the steps."""
-        self._hidden: list[float | None] = []
-        """The best mean between a step and the next, as soon as somebody has asked for it."""
+        self._hidden: dict[int, float] = {}
+        """By the count of a step the best mean that it hides; only what was asked for since a head changed."""
         self._buckets: dict[int, Bucket] = {}
         """Those that hold an arm: one direction may have had any number of visits."""
         self._size = 1
@@ -190,14 +190,13 @@ class Staircase:
 
     def hidden_by(self, arm: Arm) -> tuple[float, int]:
         """The best mean that the arm hides with its step, and the count up to which it hides."""
-        counts = self._counts
-        after = bisect_right(counts, arm.count)
+        after = bisect_right(self.steps, arm.count, key=_COUNT)
         if not after or self.steps[after - 1] is not arm:
             return _EMPTY, 0
-        end = counts[after] if after < len(counts) else self._size
-        mean = self._hidden[after - 1]
+        end = self._count_at(after)
+        mean = self._hidden.get(arm.count)
         if mean is None:
-            mean = self._hidden[after - 1] = self._best_between(arm.count + 1, end)
+            mean = self._hidden[arm.count] = self._best_between(arm.count + 1, end)
         return mean, end
 
     def head(self, count: int, end: int, mean: float) -> Arm | None:
@@ -208,9 +207,9 @@ class Staircase:
     def _head_changed(self, count: int, head: Arm | None) -> None:
         """Mends tree and steps after the best of a bucket has become another, or none."""
         self._set(count, _EMPTY if head is None else head.mean)
-        steps, counts, hidden = self.steps, self._counts, self._hidden
-        at = bisect_left(counts, count)
-        was_step = at < len(counts) and counts[at] == count
+        steps = self.steps
+        at = bisect_left(steps, count, key=_COUNT)
+        was_step = self._count_at(at) == count
         mean = steps[at - 1].mean if at else _EMPTY
         end = at + was_step
         found: list[Arm] = []
@@ -220,16 +219,17 @@ class Staircase:
             while end < len(steps) and steps[end].mean <= mean:
                 end += 1
         if was_step:
-            last = counts[end] if end < len(counts) else self._size
+            last = self._count_at(end)
             while 0 <= (count := self._following(count + 1, mean)) < last:
                 found.append(self._buckets[count].best[0][2])
                 mean = found[-1].mean
         steps[at:end] = found
-        counts[at:end] = [arm.count for arm in found]
-        hidden[at:end] = [None] * len(found)
-        if at:
-            hidden[at - 1] = None
+        self._hidden.clear()
         self.hides = len(self._buckets) > len(steps)
+
+    def _count_at(self, step: int) -> int:
+        """Above all after the last."""
+        return self.steps[step].count if step < len(self.steps) else self._size
 
     def _best_between(self, count: int, end: int) -> float:
         """The best mean from a count to before another."""
