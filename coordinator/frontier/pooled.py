@@ -99,11 +99,20 @@ class Pooled:
     @property
     def learned(self) -> Learned:
         if self._learned is None:
-            dispersion = self._dispersion()
-            decay = self._decay(dispersion)
-            planned, spawned = self.promises
-            self._learned = Learned(dispersion, decay, planned.outlook, spawned.outlook)
+            self._learned = self._learn()
         return self._learned
+
+    def _learn(self) -> Learned:
+        visits, rewards, repeated, within, flips, after, before, _ = self.sums
+        dispersion = min(1.0, max(LEAST_DISPERSION, within / flips)) if flips > 0 else 1.0
+        decay = 1.0
+        if before > 0:
+            # Summed over a direction, rewards after and before differ by its last and first alone.
+            mean = rewards / (MICRO * visits)
+            error = _ERRORS * math.sqrt(2 * repeated * mean * (1.0 - mean) * dispersion) * MICRO
+            decay = min(_DECAYS, round((after + error) / before * _DECAYS)) / _DECAYS
+        planned, spawned = self.promises
+        return Learned(dispersion, decay, planned.outlook, spawned.outlook)
 
     @property
     def dispersion(self) -> float:
@@ -114,17 +123,3 @@ class Pooled:
         """The dispersion with two coin flips imagined first: high while little is known."""
         imagined = MICRO * MICRO // 2
         return min(1.0, (self.sums.within + imagined) / (self.sums.flips + imagined))
-
-    def _dispersion(self) -> float:
-        if self.sums.flips <= 0:
-            return 1.0
-        return min(1.0, max(LEAST_DISPERSION, self.sums.within / self.sums.flips))
-
-    def _decay(self, dispersion: float) -> float:
-        """Summed over a direction, rewards after and before differ by its last and first alone."""
-        sums = self.sums
-        if sums.before <= 0:
-            return 1.0
-        mean = sums.rewards / (MICRO * sums.visits)
-        error = _ERRORS * math.sqrt(2 * sums.repeated * mean * (1.0 - mean) * dispersion) * MICRO
-        return min(_DECAYS, round((sums.after + error) / sums.before * _DECAYS)) / _DECAYS

@@ -149,7 +149,7 @@ class Staircase:
         self.hides = False
         """Whether there are others than the steps."""
         self._hidden: dict[int, float] = {}
-        """By the count of a step the best mean that it hides; only what was asked for since a head changed."""
+        """By the count of a step the best mean that it hides; what was asked for since a head changed."""
         self._buckets: dict[int, Bucket] = {}
         """Those that hold an arm: one direction may have had any number of visits."""
         self._size = 1
