@@ -190,11 +190,11 @@ _Ranked = tuple[float, float, int, int, Arm]
 class _Contest:
     """Keeps the best arms of those that enter."""
 
-    __slots__ = ("_best", "_indexes", "_least", "_places", "_turn")
+    __slots__ = ("_best", "_index", "_least", "_places", "_reaches", "_scales", "_turn")
 
     def __init__(self, indexes: Indexes, places: int, turn: int) -> None:
         self._turn = turn
-        self._indexes = indexes
+        self._index, self._scales, self._reaches = indexes
         self._places = places
         self._best: list[_Ranked] = []
         self._least = -math.inf
@@ -203,7 +203,7 @@ class _Contest:
     def enter(self, arms: list[Arm]) -> None:
         """Passes over those that are among the best already; the best of a bucket brings the next of it."""
         best, places, turn, least = self._best, self._places, self._turn, self._least
-        index, scales, reaches = self._indexes
+        index, scales, reaches = self._index, self._scales, self._reaches
         for arm in arms:
             mean, group = arm.mean, arm.group
             if mean * scales[group] + reaches[group] < least or arm.turn == turn:
@@ -224,11 +224,11 @@ class _Contest:
 
     def may_hold(self, group: int, mean: float) -> bool:
         """Whether one of the group with that mean may be among the best."""
-        return mean * self._indexes.scales[group] + self._indexes.reaches[group] >= self._least
+        return mean * self._scales[group] + self._reaches[group] >= self._least
 
     def mean_needed(self, group: int) -> float:
         """Those of the group whose mean is no higher are not among the best."""
-        scale, reach = self._indexes.scales[group], self._indexes.reaches[group]
+        scale, reach = self._scales[group], self._reaches[group]
         if scale <= 0.0 or reach == math.inf:
             return _BELOW_ALL
         return max((self._least - reach) / scale, _BELOW_ALL)
