@@ -72,6 +72,7 @@ def reward(level: float, rng: Random) -> int:
 
 def rate(action: Callable[[], object], seconds: float) -> float:
     """Calls per second of processor time, over about that time."""
+    gc.freeze()  # that no collection of what was there before falls into what is measured
     began = time.process_time()
     action()
     batch = 20 if time.process_time() - began < 0.01 else 1
@@ -133,7 +134,6 @@ def measured(count: int, seconds: float = SECONDS, policy: IndexPolicy | None = 
         max(arms, key=lambda arm: index(arm.group, arm.count, arm.mean, arm.in_flight, -math.inf))
 
     cycle()
-    gc.freeze()  # that no collection of what was there before falls into what is measured
     # Whole visits come before what makes visits of its own, as many as the machine is fast.
     choices, cycles = rate(lambda: frontier.choose(0, 0), seconds), rate(cycle, seconds)
     buckets, indexes, scans = (rate(action, seconds) for action in (buckets_of(rows, rng), index, scan))
