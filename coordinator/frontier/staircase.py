@@ -147,7 +147,7 @@ class Staircase:
         self.steps: list[Arm] = []
         """The best of their buckets by ascending count, each with a mean above those before it."""
         self.hides = False
-        """Whether there are others than the steps."""
+        """Whether the best of some bucket is no step."""
         self._hidden: dict[int, float] = {}
         """By the count of a step the best mean that it hides; what was asked for since a head changed."""
         self._buckets: dict[int, Bucket] = {}
