@@ -144,16 +144,15 @@ class IndexFrontier:
         contest.enter(candidates)
         for arm in contest.hiding():
             if arm.stairs is not None and arm.stairs.hides:
-                mean, end = arm.stairs.hidden_by(arm)
-                if contest.may_hold(arm.group, mean):
-                    self._look_behind(arm, arm.stairs, end, contest)
+                self._look_behind(arm, arm.stairs, contest)
         self._recent = ranking = contest.ranking()
         return ranking
 
-    def _look_behind(self, arm: Arm, stairs: Staircase, end: int, contest: "_Contest") -> None:
+    def _look_behind(self, arm: Arm, stairs: Staircase, contest: "_Contest") -> None:
         """Enters those of other buckets that the arm alone hid. What is not among the best hides as well."""
+        hidden, end = stairs.hidden_by(arm)
         count, mean = arm.count, contest.mean_needed(arm.group)
-        while (head := stairs.head(count + 1, end, mean)) is not None:
+        while hidden > mean and (head := stairs.head(count + 1, end, mean)) is not None:
             contest.enter([head])
             count = head.count
             if not contest.held(head):
@@ -221,10 +220,6 @@ class _Contest:
             if arm.stairs is not None and (hidden := arm.stairs.next_to(arm)):
                 arms.append(hidden)
         self._least = least
-
-    def may_hold(self, group: int, mean: float) -> bool:
-        """Whether one of the group with that mean may be among the best."""
-        return mean * self._scales[group] + self._reaches[group] >= self._least
 
     def mean_needed(self, group: int) -> float:
         """Those of the group whose mean is no higher are not among the best."""
