@@ -13,7 +13,8 @@ from coordinator.frontier.staircase import KEPT, UNKNOWN, Arm, Estimate, Stairca
 
 RUNNERS_UP = KEPT - 1
 _BELOW_ALL = -1.0
-_HIGHEST = 1e9
+HIGHEST = 1e9
+"""What is recorded of an index that is infinite."""
 
 Index = Callable[[int, int, float, int, float], float]
 """The index at one moment, of group, count, mean and visits in flight. Where it is below the last argument,
@@ -242,7 +243,7 @@ class _Contest:
 
 def _term(score: float, arm: Arm) -> Term:
     row, mean = arm.row, arm.mean
-    index = min(score, _HIGHEST)
+    index = min(score, HIGHEST)
     prior = row.prior_micro
     return Term(
         row.id,

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from blackboard.events import MICRO, Choice, Term
 from blackboard.state import DirectionRow
-from coordinator.frontier.indexed import RUNNERS_UP, IndexPolicy
+from coordinator.frontier.indexed import HIGHEST, RUNNERS_UP, IndexPolicy
 from coordinator.frontier.pooled import NOTHING, Contribution, Pooled, contribution
 from coordinator.frontier.promises import PRIOR_WEIGHT, prior_of
 from coordinator.frontier.staircase import UNKNOWN
@@ -107,7 +107,7 @@ def mean_of(row: DirectionRow) -> float:
 
 
 def term(row: DirectionRow, score: float) -> Term:
-    mean, index = mean_of(row), min(score, 1e9)
+    mean, index = mean_of(row), min(score, HIGHEST)
     return Term(
         direction=row.id,
         index=index,
